@@ -1,0 +1,253 @@
+"""Who may do what: organisations, people, roles in a scope, and tokens kept only as hashes.
+
+Permissions are a closed list of `room.verb`; a role is a named set of them; a grant gives a person a
+role within one organisation's path (`city/org` covers `city/org/team`), with a reason and an end.
+`decide` is the one place where a permission is weighed, and says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from sqlalchemy import Column, Connection, ForeignKey, Index, String, Table, Text, delete, insert, select
+
+from headwater.core import ledger
+from headwater.core.db import UtcTime, metadata
+from headwater.core.errors import BadInput, Conflict, NotFound, NotSignedIn, Refused
+
+ROOT = "city"
+SYSTEM = "system"
+"""The actor named in the ledger where the platform itself acts."""
+
+
+class Permission(StrEnum):
+    """Everything that can be permitted."""
+
+    PLAN_READ = "plan.read"
+    PROJECTS_READ = "projects.read"
+    PROJECTS_RUN = "projects.run"
+    COMPUTE_READ = "compute.read"
+    COMPUTE_CANCEL = "compute.cancel"
+    ARTIFACTS_READ = "artifacts.read"
+    MODELS_READ = "models.read"
+    MODELS_PREDICT = "models.predict"
+    MODELS_RETIRE = "models.retire"
+    STATEMENTS_READ = "statements.read"
+    STATEMENTS_REVOKE = "statements.revoke"
+    CASES_READ = "programmes.read"
+    CASES_DECIDE = "programmes.decide"
+    LEDGER_READ = "ledger.read"
+    IDENTITY_MANAGE = "identity.manage"
+    METRICS_READ = "metrics.read"
+
+
+_READ = frozenset(p for p in Permission if p.endswith(".read") and p not in (Permission.LEDGER_READ, Permission.METRICS_READ))
+
+ROLES: dict[str, frozenset[Permission]] = {
+    "viewer": _READ,
+    "developer": _READ | {Permission.PROJECTS_RUN, Permission.COMPUTE_CANCEL, Permission.MODELS_PREDICT},
+    "caller": frozenset({Permission.MODELS_PREDICT}),
+    "evaluator": _READ | {Permission.STATEMENTS_REVOKE, Permission.LEDGER_READ},
+    "officer": _READ | {Permission.CASES_DECIDE, Permission.LEDGER_READ},
+    "operator": _READ | {Permission.COMPUTE_CANCEL, Permission.MODELS_RETIRE, Permission.LEDGER_READ, Permission.METRICS_READ},
+    "auditor": _READ | {Permission.LEDGER_READ, Permission.METRICS_READ},
+    "admin": frozenset(Permission),
+}
+
+organisations = Table(
+    "organisation",
+    metadata,
+    Column("path", String(200), primary_key=True),
+    Column("title", String(200), nullable=False),
+)
+people = Table(
+    "person",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("organisation", String(200), ForeignKey("organisation.path"), nullable=False),
+)
+grants = Table(
+    "role_grant",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("person", String(64), ForeignKey("person.id"), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("scope", String(200), ForeignKey("organisation.path"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("expires_at", UtcTime),
+    Index("ix_role_grant_person", "person"),
+)
+tokens = Table(
+    "token",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("person", String(64), ForeignKey("person.id"), nullable=False),
+    Column("label", String(200), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Index("ix_token_person", "person"),
+)
+
+TokenKind = Literal["api", "session", "once"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role that a person holds within a scope."""
+
+    role: str
+    scope: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who is asking: a person with the grants that hold now."""
+
+    id: str
+    name: str
+    organisation: str
+    grants: tuple[Grant, ...]
+
+    def scopes(self, permission: Permission) -> tuple[str, ...]:
+        """Return the organisation paths in which the actor has a permission: what lists are filtered by."""
+        return tuple(sorted({grant.scope for grant in self.grants if permission in ROLES[grant.role]}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether something is allowed, and because of what."""
+
+    allowed: bool
+    because: str
+
+
+def covers(scope: str, path: str) -> bool:
+    """Tell whether a scope takes in an organisation path."""
+    return path == scope or path.startswith(scope + "/")
+
+
+def decide(actor: Actor, permission: Permission, organisation: str) -> Decision:
+    """Return whether the actor may do this in that organisation, and why. Pure."""
+    for grant in actor.grants:
+        if permission in ROLES[grant.role] and covers(grant.scope, organisation):
+            return Decision(allowed=True, because=f"{actor.name} is {grant.role} in {grant.scope}")
+    enough = ", ".join(sorted(role for role, allowed in ROLES.items() if permission in allowed))
+    return Decision(allowed=False, because=f"{actor.name} may not {permission} in {organisation}; roles that may: {enough}")
+
+
+def require(actor: Actor, permission: Permission, organisation: str) -> None:
+    """Raise Refused unless the actor may do this in that organisation."""
+    decision = decide(actor, permission, organisation)
+    if not decision.allowed:
+        raise Refused(f"{decision.because}.", "Ask an administrator for the role.", permission=str(permission))
+
+
+def add_organisation(connection: Connection, path: str, title: str, *, actor: str, at: datetime) -> None:
+    """Add an organisation below an existing one. Raises BadInput, NotFound, Conflict."""
+    parts = path.split("/")
+    if not all(part and part.isascii() and part.replace("-", "").isalnum() for part in parts) or len(path) > 200:
+        raise BadInput(f"'{path[:200]}' is not an organisation path.", "Use lower-case names joined by /, such as city/haidian/lab.")
+    if connection.execute(select(organisations.c.path).where(organisations.c.path == path)).first():
+        raise Conflict(f"The organisation {path} exists.", "Choose another path.")
+    parent = "/".join(parts[:-1])
+    if parent and not connection.execute(select(organisations.c.path).where(organisations.c.path == parent)).first():
+        raise NotFound(f"There is no organisation {parent}.", "Add it first.")
+    connection.execute(insert(organisations).values(path=path, title=title))
+    ledger.append(connection, "organisation.added", subject=path, actor=actor, at=at, body={"title": title})
+
+
+def add_person(connection: Connection, name: str, organisation: str, *, actor: str, at: datetime) -> str:
+    """Add a person and return their id. Raises NotFound, Conflict."""
+    if not connection.execute(select(organisations.c.path).where(organisations.c.path == organisation)).first():
+        raise NotFound(f"There is no organisation {organisation}.", "Add it first.")
+    if connection.execute(select(people.c.id).where(people.c.name == name)).first():
+        raise Conflict(f"There is a person named {name}.", "Names are unique: add a department or a number.")
+    person = uuid.uuid4().hex
+    connection.execute(insert(people).values(id=person, name=name, organisation=organisation))
+    ledger.append(connection, "person.added", subject=person, actor=actor, at=at, body={"organisation": organisation})
+    return person
+
+
+def grant(
+    connection: Connection, person: str, role: str, scope: str, *, reason: str, actor: str, at: datetime, expires_at: datetime | None = None
+) -> None:
+    """Give a person a role within a scope. Raises BadInput for an unknown role."""
+    if role not in ROLES:
+        raise BadInput(f"There is no role '{role}'.", f"Roles: {', '.join(ROLES)}.")
+    values = {"person": person, "role": role, "scope": scope, "reason": reason, "expires_at": expires_at}
+    connection.execute(insert(grants).values(id=uuid.uuid4().hex, **values))
+    ledger.append(connection, "role.granted", subject=person, actor=actor, at=at, body={"role": role, "scope": scope, "reason": reason})
+
+
+def issue_token(
+    connection: Connection, person: str, *, kind: TokenKind, label: str, lasts: timedelta, at: datetime, actor: str = SYSTEM
+) -> str:
+    """Make a token and return its text, which is shown this once: only its hash is kept."""
+    text = f"hw_{kind}_{secrets.token_urlsafe(32)}"
+    values = {"kind": kind, "person": person, "label": label[:200], "created_at": at, "expires_at": at + lasts}
+    connection.execute(insert(tokens).values(hash=_hash(text), **values))
+    ledger.append(connection, "token.issued", subject=person, actor=actor, at=at, body={"kind": kind, "label": label[:200]})
+    return text
+
+
+def actor_of(connection: Connection, token: str, *, now: datetime, kinds: tuple[TokenKind, ...]) -> Actor:
+    """Return who a token speaks for. Raises NotSignedIn for one that is unknown, expired or of another kind."""
+    row = connection.execute(select(tokens.c.person, tokens.c.kind, tokens.c.expires_at).where(tokens.c.hash == _hash(token))).one_or_none()
+    if row is None or row.kind not in kinds:
+        raise NotSignedIn("This token is not known here.", "Sign in again, or have a new one issued.")
+    if row.expires_at <= now:
+        raise NotSignedIn("This token has expired.", "Sign in again, or have a new one issued.")
+    return load_actor(connection, row.person, now=now)
+
+
+def load_actor(connection: Connection, person: str, *, now: datetime) -> Actor:
+    """Return a person with the grants that hold at `now`. Raises NotFound."""
+    row = connection.execute(select(people).where(people.c.id == person)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such person.")
+    held = connection.execute(
+        select(grants.c.role, grants.c.scope, grants.c.expires_at).where(grants.c.person == person).order_by(grants.c.id)
+    )
+    live = tuple(Grant(**one._mapping) for one in held if one.expires_at is None or one.expires_at > now)
+    return Actor(id=row.id, name=row.name, organisation=row.organisation, grants=live)
+
+
+def spend_once_token(connection: Connection, token: str, *, now: datetime, session_lasts: timedelta) -> str:
+    """Change a one-time token for a session token, in one transaction. Raises NotSignedIn where it was spent."""
+    actor = actor_of(connection, token, now=now, kinds=("once",))
+    spent = connection.execute(delete(tokens).where(tokens.c.hash == _hash(token)))
+    if spent.rowcount != 1:
+        raise NotSignedIn("This link was used before.", "Have a new one printed: headwater admin-link.")
+    return issue_token(connection, actor.id, kind="session", label="one-time link", lasts=session_lasts, at=now, actor=actor.id)
+
+
+def revoke_token(connection: Connection, token: str, *, actor: str, at: datetime) -> None:
+    """End a token now. Ending it twice changes nothing."""
+    row = connection.execute(select(tokens.c.person, tokens.c.kind).where(tokens.c.hash == _hash(token))).one_or_none()
+    if row is not None:
+        connection.execute(delete(tokens).where(tokens.c.hash == _hash(token)))
+        ledger.append(connection, "token.revoked", subject=row.person, actor=actor, at=at, body={"kind": row.kind})
+
+
+def found(connection: Connection, *, at: datetime) -> str:
+    """Make the root organisation and its first administrator if there are none, and return the administrator's id."""
+    row = connection.execute(select(people.c.id).where(people.c.name == "administrator")).one_or_none()
+    if row is not None:
+        return str(row.id)
+    add_organisation(connection, ROOT, "City", actor=SYSTEM, at=at)
+    person = add_person(connection, "administrator", ROOT, actor=SYSTEM, at=at)
+    grant(connection, person, "admin", ROOT, reason="first administrator of this platform", actor=SYSTEM, at=at)
+    return person
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""The ledger: one append-only record in which each entry carries the hash of the one before.
+
+Append inside the transaction of the change that the entry records; then the two can never disagree.
+The table `ledger_head` keeps the last number and hash: it makes appends queue up (on PostgreSQL the
+row is locked) and shows entries cut off at the end. The database itself refuses to update or delete
+entries; `verify` finds what was changed behind its back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Integer, String, Table, Text, insert, select, update
+
+from headwater.core import canonical
+from headwater.core.clock import to_text
+from headwater.core.db import UtcTime, metadata
+from headwater.core.errors import Broken
+
+GENESIS = "sha256:" + "0" * 64
+
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(80), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("previous", String(71), nullable=False),
+    Column("hash", String(71), nullable=False, unique=True),
+    Index("ix_ledger_entry_kind_subject", "kind", "subject"),
+    Index("ix_ledger_entry_subject", "subject"),
+)
+ledger_head = Table(
+    "ledger_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("hash", String(71), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry: what happened (`job.started`), to what, by whom, when, with which facts."""
+
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    body: Mapping[str, Any]
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The outcome of a whole check: how many entries, and the hash of the last."""
+
+    entries: int
+    head: str
+
+
+def append(connection: Connection, kind: str, *, subject: str, actor: str, at: datetime, body: Mapping[str, Any] | None = None) -> Entry:
+    """Append one entry in the caller's transaction and return it."""
+    last = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1).with_for_update()).one_or_none()
+    if last is None:
+        connection.execute(insert(ledger_head).values(id=1, seq=0, hash=GENESIS))
+    seq, previous = (last.seq + 1, last.hash) if last is not None else (1, GENESIS)
+    told = dict(body or {})
+    digest = _hash(seq=seq, at=to_text(at), kind=kind, actor=actor, subject=subject, body=told, previous=previous)
+    entry = Entry(seq=seq, at=at, kind=kind, actor=actor, subject=subject, body=told, previous=previous, hash=digest)
+    connection.execute(insert(ledger_entry).values(asdict(entry) | {"body": canonical.to_bytes(told).decode()}))
+    connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(seq=seq, hash=digest))
+    return entry
+
+
+def entries(
+    connection: Connection,
+    *,
+    after: int = 0,
+    kind: str | None = None,
+    subject: str | None = None,
+    limit: int | None = None,
+    newest_first: bool = False,
+) -> Iterator[Entry]:
+    """Yield entries with a number above `after`, oldest first unless asked otherwise; `kind` may end in `*`."""
+    query = select(ledger_entry).where(ledger_entry.c.seq > after)
+    if kind is not None:
+        query = query.where(
+            ledger_entry.c.kind.startswith(kind[:-1], autoescape=True) if kind.endswith("*") else ledger_entry.c.kind == kind
+        )
+    if subject is not None:
+        query = query.where(ledger_entry.c.subject == subject)
+    order = ledger_entry.c.seq.desc() if newest_first else ledger_entry.c.seq
+    for row in connection.execution_options(yield_per=1000).execute(query.order_by(order).limit(limit)):
+        yield Entry(**(row._asdict() | {"body": json.loads(row.body)}))
+
+
+def verify(connection: Connection) -> Verified:
+    """Recompute the whole chain. Raises Broken, naming the first entry that is altered, missing or cut off."""
+    seq, previous = 0, GENESIS
+    raw = select(*(ledger_entry.c[name] for name in ("seq", "kind", "actor", "subject", "body", "previous", "hash")), ledger_entry.c.at)
+    for row in connection.execution_options(yield_per=1000).execute(raw.order_by(ledger_entry.c.seq)):
+        if row.seq != seq + 1:
+            raise _broken(seq + 1, "is missing")
+        if row.previous != previous:
+            raise _broken(row.seq, "does not follow from the entry before it")
+        try:
+            body = json.loads(row.body)
+        except ValueError as error:
+            raise _broken(row.seq, "holds no readable body") from error
+        if row.hash != _hash(
+            seq=row.seq, at=to_text(row.at), kind=row.kind, actor=row.actor, subject=row.subject, body=body, previous=previous
+        ):
+            raise _broken(row.seq, "was altered after it was written")
+        seq, previous = row.seq, row.hash
+    head = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1)).one_or_none()
+    if head is not None and (head.seq, head.hash) != (seq, previous):
+        raise _broken(seq + 1, f"is missing: the ledger had {head.seq} entries")
+    return Verified(entries=seq, head=previous)
+
+
+def _hash(**fields: Any) -> str:
+    return canonical.digest(fields)
+
+
+def _broken(seq: int, what: str) -> Broken:
+    return Broken(
+        f"Ledger entry {seq} {what}.", "Stop writing, keep this copy as evidence, and restore the last backup that verifies.", seq=seq
+    )

@@ -1,0 +1,83 @@
+"""Every setting of the platform, read once at the edge and passed down.
+
+Sources, the first that has a value wins: environment variables `HEADWATER_<NAME>`, then
+`headwater.toml` in the data folder, then the default here. An unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from headwater.core.errors import BadInput
+
+DEFAULT_FOLDER = Path(".headwater")
+FILE = "headwater.toml"
+
+
+class Settings(BaseSettings):
+    """The settings tree. Descriptions here are the reference in `docs/reference/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="forbid", frozen=True)
+
+    data_folder: Path = Field(DEFAULT_FOLDER, description="Where the platform keeps its database, artifacts, keys and job folders.")
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty means a SQLite file in the data folder.")
+    store_url: str = Field("", description="Folder or fsspec URL of the artifact store; empty means `artifacts/` in the data folder.")
+    host: str = Field("127.0.0.1", description="Address that the server listens on.")
+    port: int = Field(8420, ge=0, le=65535, description="Port that the server listens on; 0 picks a free one.")
+    secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
+    session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
+    local_cpus: float = Field(0.0, ge=0, description="CPUs that the local engine may give to jobs; 0 means those this process may use.")
+    local_memory_gib: float = Field(0.0, ge=0, description="Memory that the local engine may give to jobs; 0 means 80 % of the machine's.")
+    local_accelerators: dict[str, int] = Field(
+        default_factory=dict, description="Declared accelerators of this machine by chip, such as {h20 = 8}."
+    )
+    job_attempts: int = Field(
+        3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
+    )
+    upload_max_bytes: int = Field(64 << 20, gt=0, description="Largest request body that the server takes.")
+    store_max_bytes: int = Field(16 << 30, gt=0, description="Largest single artifact that the store takes.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log events that are written.")
+    plan_file: str = Field("", description="Plan to show; empty means the one that comes with Headwater.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = init_settings().get("data_folder") or env_settings().get("data_folder") or DEFAULT_FOLDER
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(folder) / FILE)
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_folder / 'headwater.db'}"
+
+    @property
+    def store(self) -> str:
+        """The artifact store's place, with the default filled in."""
+        return self.store_url or str(self.data_folder / "artifacts")
+
+
+def load(**given: Any) -> Settings:
+    """Return the settings; `given` (from the command line) wins over every source. Raises BadInput, naming every wrong key."""
+    known = set(Settings.model_fields)
+    stray = [name for name in os.environ if name.startswith("HEADWATER_") and name.removeprefix("HEADWATER_").lower() not in known]
+    if stray:
+        raise BadInput(f"Unknown setting {', '.join(sorted(stray))} in the environment.", f"Settings: {', '.join(sorted(known))}.")
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        raise BadInput(f"Wrong settings: {problems}.", f"Settings: {', '.join(sorted(known))}.", where=FILE) from error
+    except ValueError as error:  # tomllib's decode error, which names line and column
+        raise BadInput(f"The settings file is not TOML: {error}.", where=FILE) from error
+    return settings.model_copy(update={"data_folder": settings.data_folder.resolve()})

@@ -1,0 +1,98 @@
+"""What tests stand on: a platform in a fresh folder, over SQLite and, where it is installed, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headwater.core import identity, platform, settings
+from headwater.core.identity import Actor
+from headwater.core.platform import Platform
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def shared(name: str) -> Path:
+    """Return a file of the optional data folder beside the repository, or skip the test."""
+    path = REPOSITORY.parent / "shared" / name
+    if not path.exists():
+        pytest.skip(f"needs ../shared/{name}, which is not here")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a real PostgreSQL server, started for these tests."""
+    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + ([str(Path(found).parent)] if (found := shutil.which("postgres")) else [])
+    if not programs:
+        pytest.skip("PostgreSQL is not installed (python3 dev.py system)")
+    folder = tmp_path_factory.mktemp("postgres")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        for one in (folder, *list(folder.parents)[:3]):
+            one.chmod(one.stat().st_mode | 0o755)
+        shutil.chown(folder, "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    run = [*as_user, f"{programs[-1]}/pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log")]
+    subprocess.run(
+        [*as_user, f"{programs[-1]}/initdb", "-D", str(folder / "data"), "-U", "headwater", "-A", "trust"], check=True, capture_output=True
+    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    subprocess.run([*run, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"postgresql+pg8000://headwater@127.0.0.1:{port}"
+    finally:
+        subprocess.run([*run, "-m", "immediate", "stop"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def new_database(postgres: str, request: pytest.FixtureRequest) -> str:
+    """Give the URL of an empty PostgreSQL database of this test's own."""
+    from sqlalchemy import create_engine, text
+
+    name = "t" + os.urandom(6).hex()
+    engine = create_engine(f"{postgres}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    engine.dispose()
+    return f"{postgres}/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Give each database in turn; empty means SQLite in the data folder."""
+    return str(request.getfixturevalue("new_database")) if request.param == "postgresql" else ""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Platform]:
+    """Give an open platform over SQLite, with its first administrator."""
+    with platform.opened(settings.load(data_folder=tmp_path / "data", local_cpus=2, local_memory_gib=4)) as opened:
+        opened.found()
+        yield opened
+
+
+@pytest.fixture
+def any_site(tmp_path: Path, database_url: str) -> Iterator[Platform]:
+    """Give an open platform over each database in turn, with its first administrator."""
+    with platform.opened(
+        settings.load(data_folder=tmp_path / "data", database_url=database_url, local_cpus=2, local_memory_gib=4)
+    ) as opened:
+        opened.found()
+        yield opened
+
+
+@pytest.fixture
+def administrator(site: Platform) -> Actor:
+    """Give the platform's first administrator."""
+    with site.db.read() as connection:
+        return identity.load_actor(connection, site.found(), now=site.clock.now())
