@@ -43,7 +43,8 @@ metadata = MetaData(
 
 LARGEST_BATCH = 64
 POSTGRES_ATTEMPTS = 8
-RETRY_CODES = {"40001", "40P01"}
+RETRY_CODES = {"40001", "40P01", "23505"}
+"""Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -129,10 +130,11 @@ class Database:
                 with self._reader.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                if _sql_state(error) not in RETRY_CODES:
-                    raise self._unavailable(error) if isinstance(error, OperationalError) else error from error
-                if attempt == POSTGRES_ATTEMPTS:
+                if attempt < POSTGRES_ATTEMPTS and _sql_state(error) in RETRY_CODES:
+                    continue
+                if isinstance(error, OperationalError):
                     raise self._unavailable(error) from error
+                raise
         raise AssertionError("unreachable")
 
     def _write_loop(self) -> None:

@@ -9,7 +9,7 @@ deployment replaces an office's key by that body's own public key.
 from __future__ import annotations
 
 import base64
-import contextlib
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -34,8 +34,7 @@ class Keyring:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self._found()
+        self._found()
 
     def trusted(self) -> tuple[TrustedKey, ...]:
         """Return every trusted public key."""
@@ -74,11 +73,15 @@ class Keyring:
         self._replace(path, told)
 
     def _found(self) -> None:
-        """Make the offices' keys, once: a second process that comes at the same time leaves them alone."""
+        """Make the offices' keys, once, however many processes come at the same time."""
         if (self.folder / "trusted.json").exists():
             return
-        lock = os.open(self.folder / "founding.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        os.close(lock)
+        with (self.folder / "founding.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.folder / "trusted.json").exists():
+                self._make()
+
+    def _make(self) -> None:
         keys = []
         for office, kinds in OFFICES.items():
             key = Ed25519PrivateKey.generate()
@@ -88,7 +91,6 @@ class Keyring:
             public = base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
             keys.append({"name": office, "public": public, "may_claim": list(kinds)})
         self._replace(self.folder / "trusted.json", {"schema": "headwater.trusted-keys/1", "keys": keys})
-        (self.folder / "founding.lock").unlink()
 
     @staticmethod
     def _replace(path: Path, value: object) -> None:

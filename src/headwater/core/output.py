@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+WIDTH_OF_A_PIPE = 160
+
+
 class Output:
     """How this process prints; `json` is set by the command line."""
 
@@ -48,7 +51,9 @@ def rows(
         if not values:
             return empty
         shown = columns or {key: key.replace("_", " ") for key in values[0]}
-        drawn = Table(*shown.values(), title=title or None, title_justify="left", header_style="bold")
+        drawn = Table(title=title or None, title_justify="left", header_style="bold")
+        for heading in shown.values():
+            drawn.add_column(heading, overflow="fold")
         for row in values:
             drawn.add_row(*(cell(row.get(key)) for key in shown))
         return drawn
@@ -63,6 +68,8 @@ def record(value: Mapping[str, Any], *, title: str = "") -> None:
         from rich.table import Table
 
         drawn = Table(title=title or None, title_justify="left", show_header=False, box=None, pad_edge=False)
+        drawn.add_column(no_wrap=True)
+        drawn.add_column(overflow="fold")
         for key, one in value.items():
             drawn.add_row(f"[bold]{key.replace('_', ' ')}[/bold]", cell(one))
         return drawn
@@ -85,10 +92,11 @@ def say(text: str) -> None:
 
 
 def console(*, to_error: bool = False) -> Console:
-    """Return the Rich console of an output stream."""
+    """Return the Rich console of an output stream; what is piped elsewhere is drawn wide, so that nothing is folded early."""
     from rich.console import Console
 
-    return Console(stderr=to_error)
+    stream = sys.stderr if to_error else sys.stdout
+    return Console(stderr=to_error, width=None if stream.isatty() else WIDTH_OF_A_PIPE)
 
 
 def cell(value: Any) -> str:

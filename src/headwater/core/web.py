@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from sqlalchemy import select
 
 from headwater.core import identity
 from headwater.core.errors import NotSignedIn, Refused
@@ -177,6 +178,15 @@ async def check_form(request: Request) -> None:
     given = request.headers.get(CSRF_HEADER) or await _field(request)
     if not secret or not hmac.compare_digest(given.encode(), form_token(secret).encode()):
         raise Refused("This form is out of date.", "Load the page again and send it once more.")
+
+
+def names_of(request: Request, people: Iterable[str]) -> dict[str, str]:
+    """Return people's names by id; an id that is nobody's (the platform itself) stays as it is."""
+    wanted = sorted(set(people))
+    column = identity.people.c
+    with platform_of(request).db.read() as connection:
+        known = connection.execute(select(column.id, column.name).where(column.id.in_(wanted)))
+        return {one: one for one in wanted} | {row.id: row.name for row in known}
 
 
 def safe_path(path: str | None, otherwise: str = "/") -> str:

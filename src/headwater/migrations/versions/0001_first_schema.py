@@ -73,6 +73,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_head")),
     )
     op.create_table(
+        "model",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("organisation", sa.String(length=200), nullable=False),
+        sa.Column("title", sa.JSON(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_model")),
+    )
+    op.create_index("ix_model_organisation", "model", ["organisation"], unique=False)
+    op.create_table(
         "organisation",
         sa.Column("path", sa.String(length=200), nullable=False),
         sa.Column("title", sa.String(length=200), nullable=False),
@@ -113,7 +123,7 @@ def upgrade() -> None:
         sa.Column("procedure", sa.String(length=64), nullable=False),
         sa.Column("definition", sa.String(length=71), nullable=False),
         sa.Column("organisation", sa.String(length=200), nullable=False),
-        sa.Column("job", sa.String(length=40), nullable=True),
+        sa.Column("job", sa.String(length=120), nullable=True),
         sa.Column("state", sa.String(length=64), nullable=False),
         sa.Column("number", sa.String(length=80), nullable=True),
         sa.Column("statement", sa.String(length=71), nullable=True),
@@ -130,6 +140,19 @@ def upgrade() -> None:
     op.create_index("ix_case_organisation", "case", ["organisation"], unique=False)
     op.create_index("ix_case_procedure_state", "case", ["procedure", "state"], unique=False)
     op.create_table(
+        "deployment",
+        sa.Column("job", sa.String(length=120), nullable=False),
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("started_by", sa.String(length=64), nullable=False),
+        sa.Column("started_at", UtcTime(), nullable=False),
+        sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.Column("ended_because", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["model"], ["model.name"], name=op.f("fk_deployment_model")),
+        sa.PrimaryKeyConstraint("job", name=op.f("pk_deployment")),
+    )
+    op.create_index("ix_deployment_model_ended_at", "deployment", ["model", "ended_at"], unique=False)
+    op.create_table(
         "job_need",
         sa.Column("job", sa.String(length=120), nullable=False),
         sa.Column("needs", sa.String(length=120), nullable=False),
@@ -138,6 +161,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "needs", name=op.f("pk_job_need")),
     )
     op.create_index("ix_job_need_needs", "job_need", ["needs"], unique=False)
+    op.create_table(
+        "model_version",
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.String(length=72), nullable=False),
+        sa.Column("risk_class", sa.String(length=2), nullable=False),
+        sa.Column("declared", sa.JSON(), nullable=False),
+        sa.Column("grades", sa.JSON(), nullable=False),
+        sa.Column("statements", sa.JSON(), nullable=False),
+        sa.Column("policy", sa.String(length=71), nullable=False),
+        sa.Column("publication", sa.String(length=71), nullable=False),
+        sa.Column("job", sa.String(length=120), nullable=True),
+        sa.Column("published_by", sa.String(length=64), nullable=False),
+        sa.Column("published_at", UtcTime(), nullable=False),
+        sa.Column("retired_at", UtcTime(), nullable=True),
+        sa.Column("retired_because", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["model"], ["model.name"], name=op.f("fk_model_version_model")),
+        sa.ForeignKeyConstraint(["publication"], ["statement.digest"], name=op.f("fk_model_version_publication")),
+        sa.PrimaryKeyConstraint("model", "number", name=op.f("pk_model_version")),
+        sa.UniqueConstraint("job", name=op.f("uq_model_version_job")),
+    )
+    op.create_index("ix_model_version_digest", "model_version", ["digest"], unique=False)
     op.create_table(
         "person",
         sa.Column("id", sa.String(length=64), nullable=False),

@@ -1,0 +1,343 @@
+"""The dispatcher: brings what engines report into the database, and decisions of admission to engines.
+
+One loop, one leader per data folder. Each turn it observes the attempts under way, ends those that
+ended, answers cancel requests, reuses finished work, admits queued jobs, and starts them. What must
+not hold the loop up (laying out inputs, storing outputs) runs in a few worker threads.
+
+It can be killed at any moment: a job is recorded as `starting` under a new attempt key before its
+engine hears of it, engines start a key at most once, and an end is recorded in one transaction. On
+the next start every recorded attempt is asked after again, and attempts nobody knows are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import IO, Any
+
+import structlog
+from sqlalchemy import Connection, update
+
+from headwater.compute import artifacts, jobs, reuse
+from headwater.compute.admission import Asking, Decision, Verdict, admit
+from headwater.compute.collecting import Made, collect, sign
+from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.work import Engine, EngineFactory, Observation, Phase, Reason, Work
+from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
+from headwater.core.identity import SYSTEM
+from headwater.core.platform import Platform
+from headwater.core.registry import Family
+from headwater.core.steps import Resources
+
+ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
+
+LONGEST_REST_S = 0.5
+QUEUE_WINDOW = 256
+WORKERS = 4
+
+log = structlog.get_logger("headwater.compute")
+
+
+class Dispatcher:
+    """Runs jobs on the engines of one platform. `start` it once; `stop` it; jobs under way go on."""
+
+    def __init__(self, platform: Platform, engines: Mapping[str, Engine] | None = None) -> None:
+        """Make a dispatcher over some engines, or over one of every engine that is installed."""
+        self.platform = platform
+        self.engines = dict(engines) if engines is not None else {name: ENGINES.get(name)(platform) for name in ENGINES.names()}
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._busy: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._busy_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
+        self._threads: list[threading.Thread] = []
+        self._lock_file: IO[str] | None = None
+
+    def start(self) -> None:
+        """Take the lead on this data folder and begin. Raises Conflict where another process leads."""
+        try:
+            self._lead()
+        except Conflict:
+            self._close_engines()
+            raise
+        with self.platform.db.read() as connection:
+            known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
+        for engine in self.engines.values():
+            if ended := engine.sweep(known):
+                log.warning("attempts.swept", engine=engine.name, keys=list(ended))
+        self._threads = [threading.Thread(target=self._loop, name="dispatcher", daemon=True)]
+        self._threads += [threading.Thread(target=self._listen, args=(one,), name="doorbell", daemon=True) for one in self.engines.values()]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop deciding and let go of the engines; what runs goes on and is found again at the next start."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._close_engines()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    def _close_engines(self) -> None:
+        for engine in self.engines.values():
+            engine.close()
+
+    def wake(self) -> None:
+        """Look at the queue now: something was submitted or cancelled."""
+        self._wake.set()
+
+    def turn(self) -> bool:
+        """Do one round of the loop and tell whether anything is queued or under way."""
+        with self.platform.db.read() as connection:
+            active = jobs.in_states(connection, ON_ENGINE)
+            queued = jobs.in_states(connection, {State.QUEUED}, limit=QUEUE_WINDOW)
+        self._observe(active)
+        queued = tuple(job for job in queued if not self._reused(job))
+        decisions = self._admitted(queued, active)
+        self._carry_out({job.id: job for job in queued}, decisions)
+        return bool(active or queued)
+
+    def _lead(self) -> None:
+        path = self.platform.settings.data_folder / "dispatcher.lock"
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            other = file.read().strip() or "unknown"
+            file.close()
+            raise Conflict(f"Another process (pid {other}) runs this data folder.", "Use that server, or another --data folder.") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._lock_file = file
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.turn()
+            except Exception:  # the loop outlives a failing turn: it is logged and tried again
+                log.exception("dispatcher.turn_failed")
+                self._stopping.wait(LONGEST_REST_S)
+            self._wake.wait(LONGEST_REST_S)
+            self._wake.clear()
+
+    def _listen(self, engine: Engine) -> None:
+        while not self._stopping.is_set():
+            engine.wait(LONGEST_REST_S)
+            self._wake.set()
+
+    def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
+        """Run `work` on a worker thread, once at a time for each job."""
+        with self._busy_lock:
+            if job.id in self._busy:
+                return
+            self._busy.add(job.id)
+
+        def guarded() -> None:
+            try:
+                work(job)
+            except Exception:  # a worker's fault must not take the job's record with it: the next turn tries again
+                log.exception("dispatcher.work_failed", job=job.id)
+                self._stopping.wait(LONGEST_REST_S)
+            finally:
+                with self._busy_lock:
+                    self._busy.discard(job.id)
+                self._wake.set()
+
+        with contextlib.suppress(RuntimeError):  # the pool is closing: the job is found again at the next start
+            self._pool.submit(guarded)
+
+    def _observe(self, active: Sequence[Job]) -> None:
+        by_engine: dict[str, list[Job]] = defaultdict(list)
+        for job in active:
+            if job.id not in self._busy:
+                by_engine[job.engine].append(job)
+        for name, group in by_engine.items():
+            seen = self.engines[name].poll([job.key for job in group]) if name in self.engines else {}
+            for job in group:
+                self._react(job, seen.get(job.key, Observation(phase=Phase.UNKNOWN)))
+
+    def _react(self, job: Job, seen: Observation) -> None:
+        if seen.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.LOST):
+            self._in_background(job, lambda job: self._end(job, seen))
+        elif seen.phase is Phase.UNKNOWN and job.state is State.RUNNING:
+            self._in_background(job, lambda job: self._end(job, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST)))
+        elif job.cancel_asked_by and job.key not in self._cancelled:
+            self._cancelled.add(job.key)
+            self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
+        elif seen.phase is Phase.UNKNOWN:
+            self._in_background(job, self._launch)
+        elif job.state is State.STARTING:
+            self._change(job, State.RUNNING, reason=job.reason)
+
+    def _reused(self, job: Job) -> bool:
+        """End a queued job by an equal one that finished before and still holds; tell whether the job left the queue."""
+        if not job.spec.reuse or job.spec.step is None:
+            return False
+        try:
+            with self.platform.db.read() as connection:
+                key = reuse.key(job, resolve(connection, job))
+                earlier = reuse.find(connection, self.platform, job, key)
+        except NotFound as error:
+            return self._change(job, State.FAILED, reason=error.what, error=_as_json(error))
+        if earlier is None:
+            return False
+        reason = f"equal to job {earlier.id}, finished {earlier.ended_at:%Y-%m-%d %H:%M} UTC"
+        result = dict(earlier.result or {})
+        return self._change(job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place)
+
+    def _admitted(self, queued: Sequence[Job], active: Sequence[Job]) -> tuple[Decision, ...]:
+        if not queued:
+            return ()
+        running: dict[str, list[Resources]] = defaultdict(list)
+        for job in active:
+            running[job.engine].append(job.spec.resources)
+        capacity = {name: engine.capacity() for name, engine in self.engines.items()}
+        asking = [Asking(job=job.id, engine=job.engine, resources=job.spec.resources) for job in queued]
+        return admit(asking, capacity, running)
+
+    def _carry_out(self, queued: Mapping[str, Job], decisions: Sequence[Decision]) -> None:
+        """Record all decisions of a turn in one transaction, then start what was admitted."""
+        news = [one for one in decisions if one.verdict is not Verdict.WAIT or queued[one.job].reason != one.reason]
+        if not news:
+            return
+
+        def record(connection: Connection) -> None:
+            for one in news:
+                job = queued[one.job]
+                with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled meanwhile
+                    self._record(connection, job, one)
+
+        self.platform.db.write(record)
+        started = [one.job for one in news if one.verdict is Verdict.START]
+        if started:
+            with self.platform.db.read() as connection:
+                fresh = [jobs.get(connection, job) for job in started]
+            for job in fresh:
+                if job.state is State.STARTING:
+                    self._in_background(job, self._launch)
+
+    def _record(self, connection: Connection, job: Job, decision: Decision) -> None:
+        if decision.verdict is Verdict.WAIT:
+            connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason))
+        elif decision.verdict is Verdict.NEVER:
+            error = {"code": "compute.never_fits", "message": decision.reason}
+            self._move(connection, job, State.FAILED, reason=decision.reason, error=error)
+        else:
+            self._move(
+                connection,
+                job,
+                State.STARTING,
+                reason=decision.reason,
+                place=decision.reason,
+                attempt=job.attempt + 1,
+                started_at=self.platform.clock.now(),
+                reuse_key=reuse.key(job, resolve(connection, job)),
+            )
+
+    def _launch(self, job: Job) -> None:
+        try:
+            with self.platform.db.read() as connection:
+                inputs = resolve(connection, job)
+            self.engines[job.engine].submit(self._work(job, inputs))
+        except HeadwaterError as error:
+            log.warning("job.not_started", job=job.id, error=str(error))
+            self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
+
+    def _work(self, job: Job, inputs: Mapping[str, str]) -> Work:
+        task = {
+            "step": job.spec.step,
+            "params": dict(job.spec.params),
+            "inputs": dict(inputs),
+            "project": job.spec.project,
+            "job": job.id,
+            "actor": job.submitted_by,
+            "organisation": job.organisation,
+            "seed": job.spec.seed,
+            "settings": {"cpus": job.spec.resources.cpus},
+        }
+        return Work(
+            key=job.key, argv=job.spec.argv, task=task if job.spec.step else None, inputs=dict(inputs), resources=job.spec.resources
+        )
+
+    def _end(self, job: Job, seen: Observation) -> None:
+        """Record how an attempt ended; it is queued again where its process was lost or retries are left."""
+        usage = asdict(seen.usage)
+        if seen.phase is Phase.SUCCEEDED:
+            self._succeed(job, seen)
+        elif seen.reason is Reason.CANCELLED or job.cancel_asked_by:
+            self._change(job, State.CANCELLED, actor=job.cancel_asked_by or SYSTEM, reason="cancelled while it ran", usage=usage)
+        elif seen.phase is Phase.LOST and job.attempt < self.platform.settings.job_attempts:
+            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} was lost with its process; it is tried again")
+        elif seen.phase is Phase.FAILED and job.attempt <= job.spec.resources.retries:
+            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again")
+        else:
+            self._fail(job, seen)
+        self.engines[job.engine].forget(job.key)
+
+    def _fail(self, job: Job, seen: Observation) -> None:
+        told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json")
+        reason = seen.reason or (Reason.NODE_LOST if seen.phase is Phase.LOST else Reason.FAILED)
+        code = str(told.get("code") or f"compute.{reason}")
+        message = str(told.get("message") or seen.message or f"It ended with status {seen.exit_code}.")
+        to = State.REFUSED if code in (GateClosed.code, Refused.code) else State.FAILED
+        error = {"code": code, "message": message, "reason": reason}
+        self._change(job, to, reason=message[:300], error=error, usage=asdict(seen.usage))
+
+    def _succeed(self, job: Job, seen: Observation) -> None:
+        with self.platform.db.read() as connection:
+            inputs = resolve(connection, job)
+        try:
+            made = collect(self.platform.store, job, self.engines[job.engine].folder(job.key), inputs)
+        except HeadwaterError as error:
+            to = State.REFUSED if isinstance(error, Refused) else State.FAILED
+            self._change(job, to, reason=error.what, error=_as_json(error), usage=asdict(seen.usage))
+            return
+        with contextlib.suppress(Conflict):  # another writer ended it first
+            self.platform.db.write(lambda connection: self._finish(connection, job, made, inputs, seen))
+
+    def _finish(self, connection: Connection, job: Job, made: Made, inputs: Mapping[str, str], seen: Observation) -> None:
+        now = self.platform.clock.now()
+        artifacts.hold(connection, made.outputs.values(), job.organisation, at=now)
+        issued = sign(connection, self.platform, job, made, inputs=inputs, now=now)
+        result = {"outputs": dict(made.outputs), "metrics": dict(made.metrics), "facts": dict(made.facts), "statements": issued}
+        self._move(connection, job, State.DONE, reason=job.reason, result=result, usage=asdict(seen.usage))
+
+    def _move(self, connection: Connection, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> None:
+        jobs.move(connection, job, to, at=self.platform.clock.now(), actor=actor, reason=reason, **values)
+
+    def _change(self, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> bool:
+        """Move a job in a transaction of its own, and tell whether it was still as it was read."""
+        try:
+            self.platform.db.write(lambda connection: self._move(connection, job, to, actor=actor, reason=reason, **values))
+        except Conflict:
+            return False
+        return True
+
+
+def resolve(connection: Connection, job: Job) -> dict[str, str]:
+    """Return the artifact behind each of a job's inputs. Raises NotFound where the job before it did not make it."""
+    found = {}
+    for name, given in job.spec.inputs.items():
+        artifact = given.artifact
+        if given.job is not None:
+            artifact = jobs.get(connection, given.job).outputs.get(given.output or "")
+        if artifact is None:
+            raise NotFound(f"The input '{name}' of '{job.name}' was not made.", "Look at the job that makes it.")
+        found[name] = artifact
+    return found
+
+
+def _as_json(error: HeadwaterError) -> dict[str, str]:
+    return {"code": error.code, "message": str(error)}

@@ -1,0 +1,300 @@
+"""Jobs as the platform records them: their states, the one table of allowed changes, and the queries over them.
+
+A job's life is `waiting -> queued -> starting -> running -> done`. A job whose process was lost, or
+whose step may be retried, goes back to `queued` under a new attempt. It may also end as `reused` (an
+equal job had finished before), `failed`, `refused` (its gate stayed closed), `cancelled`, or `skipped`
+(a job it needs did not succeed).
+Every change is one transaction with its ledger entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, ForeignKey, Index, Integer, String, Table, insert, select, update
+from sqlalchemy.engine import Row
+
+from headwater.core import ledger
+from headwater.core.db import UtcTime, metadata
+from headwater.core.errors import Conflict, NotFound
+from headwater.core.steps import Resources
+
+
+class State(StrEnum):
+    """Where a job is."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    DONE = "done"
+    REUSED = "reused"
+    FAILED = "failed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.WAITING: frozenset({State.QUEUED, State.SKIPPED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.STARTING, State.REUSED, State.CANCELLED, State.FAILED}),
+    State.STARTING: frozenset({State.RUNNING, State.QUEUED, State.DONE, State.FAILED, State.REFUSED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.QUEUED, State.DONE, State.FAILED, State.REFUSED, State.CANCELLED}),
+}
+GOOD_ENDS = frozenset({State.DONE, State.REUSED})
+ENDS = GOOD_ENDS | {State.FAILED, State.REFUSED, State.CANCELLED, State.SKIPPED}
+ON_ENGINE = frozenset({State.STARTING, State.RUNNING})
+
+jobs = Table(
+    "job",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("graph", String(60), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("organisation", String(200), nullable=False),
+    Column("submitted_by", String(64), nullable=False),
+    Column("step", String(80)),
+    Column("spec", JSON, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(1000), nullable=False, default=""),
+    Column("engine", String(40), nullable=False),
+    Column("place", String(400), nullable=False, default=""),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("reuse_key", String(71)),
+    Column("reused_from", String(120)),
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("usage", JSON),
+    Column("submitted_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("cancel_asked_by", String(64)),
+    Index("ix_job_graph", "graph", "position"),
+    Index("ix_job_state", "state"),
+    Index("ix_job_reuse_key", "reuse_key"),
+)
+needs = Table(
+    "job_need",
+    metadata,
+    Column("job", String(120), ForeignKey("job.id"), primary_key=True),
+    Column("needs", String(120), ForeignKey("job.id"), primary_key=True),
+    Index("ix_job_need_needs", "needs"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Where an input comes from: an artifact, or an output of another job of the graph."""
+
+    artifact: str | None = None
+    job: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What a job is to do: a step with parameters, or a command."""
+
+    step: str | None = None
+    argv: tuple[str, ...] = ()
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+    resources: Resources = Resources()
+    gate: tuple[str, ...] = ()
+    project: str = ""
+    seed: int = 0
+    code: str = ""
+    """Digest of the step's code and of the libraries that change its result."""
+    outputs: tuple[str, ...] = ()
+    """Outputs that a command must leave in `outputs/`; a step declares its own."""
+    reuse: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def spec_from(told: Mapping[str, Any]) -> Spec:
+    """Return the spec that `Spec.as_json` wrote."""
+    inputs = {name: Input(**one) for name, one in told["inputs"].items()}
+    rest = {key: value for key, value in told.items() if key not in ("inputs", "resources", "argv", "gate", "outputs")}
+    return Spec(
+        inputs=inputs,
+        resources=Resources(**told["resources"]),
+        argv=tuple(told["argv"]),
+        gate=tuple(told["gate"]),
+        outputs=tuple(told["outputs"]),
+        **rest,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands."""
+
+    id: str
+    graph: str
+    name: str
+    position: int
+    organisation: str
+    submitted_by: str
+    step: str | None
+    spec: Spec
+    state: State
+    reason: str
+    engine: str
+    place: str
+    attempt: int
+    reuse_key: str | None
+    reused_from: str | None
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    usage: Mapping[str, Any] | None
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancel_asked_by: str | None
+
+    @property
+    def key(self) -> str:
+        """The engine's key of the present attempt."""
+        return f"{self.id}.{self.attempt}"
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The artifacts that the job made, by output name."""
+        return dict((self.result or {}).get("outputs", {}))
+
+    @property
+    def took_s(self) -> float | None:
+        """Seconds from start to end, or None while it has not ended."""
+        return (self.ended_at - self.started_at).total_seconds() if self.started_at and self.ended_at else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to submit; `needs` are ids of jobs of the same graph."""
+
+    id: str
+    name: str
+    spec: Spec
+    engine: str
+    needs: frozenset[str] = frozenset()
+
+
+def submit(connection: Connection, graph: str, new: Sequence[NewJob], *, organisation: str, actor: str, at: datetime) -> None:
+    """Enter a graph of jobs, whole. Submitting the same graph id again changes nothing."""
+    if connection.execute(select(jobs.c.id).where(jobs.c.graph == graph).limit(1)).first():
+        return
+    for position, job in enumerate(new):
+        state = State.WAITING if job.needs else State.QUEUED
+        row = {"id": job.id, "graph": graph, "name": job.name, "position": position, "state": state, "engine": job.engine}
+        connection.execute(
+            insert(jobs).values(
+                organisation=organisation, submitted_by=actor, step=job.spec.step, spec=job.spec.as_json(), submitted_at=at, **row
+            )
+        )
+    edges = [{"job": job.id, "needs": need} for job in new for need in sorted(job.needs)]
+    if edges:
+        connection.execute(insert(needs), edges)
+    ledger.append(connection, "graph.submitted", subject=graph, actor=actor, at=at, body={"jobs": [job.id for job in new]})
+
+
+def get(connection: Connection, job: str) -> Job:
+    """Return a job. Raises NotFound."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job[:60]}.", "List them with `headwater job list`.")
+    return _job(row)
+
+
+def of_graph(connection: Connection, graph: str) -> tuple[Job, ...]:
+    """Return a graph's jobs in the order they were given."""
+    return tuple(_job(row) for row in connection.execute(select(jobs).where(jobs.c.graph == graph).order_by(jobs.c.position)))
+
+
+def in_states(connection: Connection, states: Collection[State], *, limit: int | None = None) -> tuple[Job, ...]:
+    """Return the jobs that are in one of the states, oldest first."""
+    query = select(jobs).where(jobs.c.state.in_(sorted(states))).order_by(jobs.c.submitted_at, jobs.c.graph, jobs.c.position)
+    return tuple(_job(row) for row in connection.execute(query.limit(limit)))
+
+
+def listed(connection: Connection, *, scopes: Iterable[str], limit: int = 100, state: State | None = None) -> tuple[Job, ...]:
+    """Return the newest jobs within some organisations' scopes."""
+    query = select(jobs).where(within(jobs.c.organisation, scopes)).order_by(jobs.c.submitted_at.desc(), jobs.c.position)
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    return tuple(_job(row) for row in connection.execute(query.limit(limit)))
+
+
+def within(column: Any, scopes: Iterable[str]) -> Any:
+    """Return the condition that an organisation column lies in one of the scopes; none where there is no scope."""
+    from sqlalchemy import false, or_
+
+    return or_(false(), *((column == scope) | column.startswith(scope + "/", autoescape=True) for scope in scopes))
+
+
+def needed_by(connection: Connection, job: str) -> tuple[Job, ...]:
+    """Return the jobs that a job needs."""
+    query = select(jobs).join(needs, needs.c.needs == jobs.c.id).where(needs.c.job == job)
+    return tuple(_job(row) for row in connection.execute(query.order_by(jobs.c.position)))
+
+
+def finished_like(connection: Connection, reuse_key: str, organisation: str) -> tuple[Job, ...]:
+    """Return done jobs of the same organisation that did exactly the same, newest first."""
+    query = select(jobs).where(jobs.c.reuse_key == reuse_key, jobs.c.organisation == organisation, jobs.c.state == State.DONE)
+    return tuple(_job(row) for row in connection.execute(query.order_by(jobs.c.ended_at.desc()).limit(5)))
+
+
+def move(connection: Connection, job: Job, to: State, *, at: datetime, actor: str, reason: str = "", **values: Any) -> None:
+    """Change a job's state with its ledger entry. Raises Conflict where the table of moves, or another writer, forbids it."""
+    if to not in MOVES.get(job.state, frozenset()):
+        raise Conflict(f"Job {job.id} is {job.state} and cannot become {to}.", "Look at it again.")
+    if to in ENDS:
+        values["ended_at"] = at
+    changed = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.attempt == job.attempt)
+        .values(state=to, reason=reason[:1000], **values)
+    )
+    if changed.rowcount != 1:
+        raise Conflict(f"Job {job.id} is no longer {job.state} in attempt {job.attempt}.", "Another writer was first.")
+    body = {"attempt": values.get("attempt", job.attempt), "reason": reason[:1000]}
+    ledger.append(connection, f"job.{to}", subject=job.id, actor=actor, at=at, body=body)
+    if to in ENDS:
+        _release(connection, job, good=to in GOOD_ENDS, at=at, actor=actor)
+
+
+def ask_cancel(connection: Connection, job: str, *, actor: str, at: datetime) -> None:
+    """Ask for a job's end. One not yet started ends now; the dispatcher ends one that runs."""
+    found = get(connection, job)
+    if found.state in ENDS or found.cancel_asked_by:
+        return
+    if found.state in (State.WAITING, State.QUEUED):
+        move(connection, found, State.CANCELLED, at=at, actor=actor, reason="cancelled before it started")
+        return
+    connection.execute(update(jobs).where(jobs.c.id == job).values(cancel_asked_by=actor))
+    ledger.append(connection, "job.cancel_asked", subject=job, actor=actor, at=at)
+
+
+def _release(connection: Connection, job: Job, *, good: bool, at: datetime, actor: str) -> None:
+    """Queue what waited for this job alone, or skip it where this job did not succeed."""
+    children = connection.execute(
+        select(jobs).join(needs, needs.c.job == jobs.c.id).where(needs.c.needs == job.id).order_by(jobs.c.position)
+    )
+    for child in [_job(row) for row in children]:
+        if child.state is not State.WAITING:
+            continue
+        if not good:
+            move(connection, child, State.SKIPPED, at=at, actor=actor, reason=f"needs '{job.name}', which did not succeed")
+        elif all(parent.state in GOOD_ENDS for parent in needed_by(connection, child.id)):
+            move(connection, child, State.QUEUED, at=at, actor=actor)
+
+
+def _job(row: Row[Any]) -> Job:
+    told = row._asdict()
+    return Job(**(told | {"spec": spec_from(told["spec"]), "state": State(told["state"])}))

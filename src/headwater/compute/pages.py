@@ -1,0 +1,100 @@
+"""Console pages over jobs: the list, and one job with its log as it grows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from headwater.compute import jobs, views
+from headwater.compute.api import found, wake
+from headwater.compute.jobs import ENDS, Job, State
+from headwater.compute.views import LogChunk
+from headwater.core import identity
+from headwater.core.errors import NotFound
+from headwater.core.identity import Actor, Permission
+from headwater.core.web import Update, fragment, live, names_of, page, permitted, platform_of
+
+router = APIRouter(include_in_schema=False)
+
+Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
+Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]
+LONGEST_LIST = 200
+
+
+@router.get("/jobs")
+def listed(request: Request, actor: Reader, state: Annotated[str, Query(pattern="^[a-z]*$", max_length=20)] = "") -> Response:
+    platform = platform_of(request)
+    wanted = State(state) if state in set(State) else None
+    with platform.db.read() as connection:
+        seen = jobs.listed(connection, scopes=actor.scopes(Permission.COMPUTE_READ), limit=LONGEST_LIST, state=wanted)
+    now = platform.clock.now()
+    shown = [views.view(platform, job) for job in seen]
+    return page(request, "compute/jobs.html", jobs=shown, states=list(State), state=wanted or "", now=now, elapsed=elapsed)
+
+
+@router.get("/jobs/{job}")
+def shown(request: Request, actor: Reader, job: str) -> Response:
+    one = found(request, job, actor, Permission.COMPUTE_READ)
+    chunk = log_of(request, one, 0)
+    may_cancel = one.state not in ENDS and identity.decide(actor, Permission.COMPUTE_CANCEL, one.organisation).allowed
+    return page(request, "compute/job.html", log=chunk, may_cancel=may_cancel, follow=one.state not in ENDS, **known(request, one))
+
+
+@router.get("/jobs/{job}/live")
+def followed(request: Request, actor: Reader, job: str, offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0) -> Response:
+    found(request, job, actor, Permission.COMPUTE_READ)
+    return live(request, _look(request, actor, job, offset))
+
+
+@router.post("/jobs/{job}/cancel")
+def cancel(request: Request, actor: Canceller, job: str) -> Response:
+    platform = platform_of(request)
+    one = found(request, job, actor, Permission.COMPUTE_CANCEL)
+    platform.db.write(lambda connection: jobs.ask_cancel(connection, one.id, actor=actor.id, at=platform.clock.now()))
+    wake(request)
+    return RedirectResponse(f"/jobs/{one.id}", status_code=303)
+
+
+def known(request: Request, job: Job) -> dict[str, Any]:
+    """Return what the templates of one job show."""
+    platform = platform_of(request)
+    view = views.view(platform, job)
+    names = names_of(request, [job.submitted_by])
+    facts = json.dumps(view.facts, ensure_ascii=False, indent=2) if view.facts else ""
+    return {"job": view, "by": names[job.submitted_by], "facts": facts, "now": platform.clock.now(), "elapsed": elapsed}
+
+
+def elapsed(view: views.JobView, now: datetime) -> float | None:
+    """Return how long a job took, or has run so far; None where it has not started."""
+    if view.took_s is not None or view.started_at is None or view.ended_at is not None:
+        return view.took_s
+    return float(max(0, int((now - view.started_at).total_seconds())))
+
+
+def log_of(request: Request, job: Job, offset: int) -> LogChunk | None:
+    """Return a part of a job's log, or None where it never had one."""
+    try:
+        return views.log_chunk(platform_of(request), job, offset=offset)
+    except NotFound:
+        return None
+
+
+def _look(request: Request, actor: Actor, job: str, offset: int) -> Callable[[], Iterable[Update]]:
+    place = offset
+
+    def look() -> Iterable[Update]:
+        nonlocal place
+        one = found(request, job, actor, Permission.COMPUTE_READ)
+        yield Update(kind="part", id="job", content=fragment(request, "compute/job_parts.html", **known(request, one)))
+        while (chunk := log_of(request, one, place)) is not None and chunk.text:
+            place = chunk.next_offset
+            yield Update(kind="append", id="log", content=chunk.text)
+        if one.state in ENDS:
+            yield Update(kind="end")
+
+    return look

@@ -1,0 +1,193 @@
+"""A scheduling policy: a TOML file of named parts, checked whole, and what it means to the kernels.
+
+    name = "easy"
+    about = "First come, first served; later jobs fill gaps that cost the head nothing."
+    [order]
+    by = "fifo"
+    [backfill]
+    kind = "easy"
+    [estimates]
+    source = "user"
+
+Every table may be left out. Unknown keys and contradictions are refused, all of them at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.compute.scheduler.state import Rules
+from headwater.core.errors import BadInput, NotFound, Problem
+
+OrderName = Literal[
+    "fifo", "shortest", "smallest_area", "earliest_deadline", "priority", "least_attained", "shortest_remaining", "learned_index", "fair_share"
+]  # fmt: skip
+NodesName = Literal["count", "consolidated"]
+BackfillName = Literal["none", "skip", "easy", "conservative"]
+PreemptionName = Literal["never", "by_priority", "by_order"]
+EstimateSource = Literal["nothing", "user", "history", "exact"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Order(_Part):
+    """Which job goes first."""
+
+    by: OrderName = "fifo"
+    exponent: NotNegative = 1.0
+    """How much a job's units count beside its time, in the orders that weigh both: 0 = time only, 1 = area."""
+    levels_unit_s: tuple[Positive, ...] = ()
+    """For `least_attained`: the service, in unit-seconds, at which a job falls to the next level."""
+    hysteresis: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    """How many times better a waiting job must be than the running one it replaces."""
+    siblings: Annotated[int, Field(ge=0, le=1000)] = 8
+    sibling_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    sibling_window_s: Positive = 36000.0
+    prior: Positive = 1.0
+    """For `learned_index`: how many like jobs, and how near in submission, speak for a job, against its whole kind."""
+
+
+class Placement(_Part):
+    """Where a job goes: how it lies on nodes, and which site is preferred (the lowest weighted sum)."""
+
+    nodes: NodesName = "count"
+    load_weight: float = 0.0
+    price_weight: NotNegative = 0.0
+    carbon_weight: NotNegative = 0.0
+
+
+class Backfill(_Part):
+    """Who may go ahead of a blocked job."""
+
+    kind: BackfillName = "none"
+    depth: Annotated[int, Field(ge=1)] = 1_000_000
+    """How many blocked jobs one pass looks at."""
+
+
+class Preemption(_Part):
+    """Who may be stopped, and what a stop costs."""
+
+    when: PreemptionName = "never"
+    restart_s: NotNegative = 0.0
+    """Seconds that a stopped job spends, units held, before its work goes on."""
+
+
+class Estimates(_Part):
+    """Where run times come from. `exact` needs a trace that knows them: the twin's yardstick, never production."""
+
+    source: EstimateSource = "nothing"
+
+
+class FairShare(_Part):
+    half_life_s: NotNegative = 604800.0
+
+
+class Policy(_Part):
+    """A whole policy."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    about: str = ""
+    order: Order = Order()
+    placement: Placement = Placement()
+    backfill: Backfill = Backfill()
+    preemption: Preemption = Preemption()
+    estimates: Estimates = Estimates()
+    fair_share: FairShare = FairShare()
+
+    def rules(self) -> Rules:
+        """Return the policy as the numbers that the kernels branch on."""
+        order = self.order
+        return Rules(
+            order=get_args(OrderName).index(order.by), placement=get_args(NodesName).index(self.placement.nodes),
+            backfill=get_args(BackfillName).index(self.backfill.kind), preemption=get_args(PreemptionName).index(self.preemption.when),
+            depth=self.backfill.depth, load_weight=float(self.placement.load_weight), half_life_s=float(self.fair_share.half_life_s),
+            exponent=float(order.exponent), hysteresis=float(order.hysteresis), siblings=order.siblings,
+            sibling_decay=float(order.sibling_decay), sibling_window_s=float(order.sibling_window_s), prior=float(order.prior),
+            predict=int(self.estimates.source == "history"), restart_s=float(self.preemption.restart_s),
+            levels=np.array(order.levels_unit_s, np.float64),
+        )  # fmt: skip
+
+
+class BadPolicy(BadInput):
+    """A policy file is wrong; all its problems are listed at once."""
+
+    code = "compute.bad_policy"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__(f"{len(problems)} problem(s) in the policy.\n" + "\n".join(f"  {p}" for p in problems), "Nothing was scheduled.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return BadPolicy, (self.problems,)
+
+
+def contradictions(policy: Policy) -> list[Problem]:
+    """Return what no single key shows: parts that do not go together."""
+    order, found = policy.order.by, []
+    needs_estimate = order in ("shortest", "smallest_area", "shortest_remaining") or policy.backfill.kind in ("easy", "conservative")
+    if needs_estimate and policy.estimates.source == "nothing":
+        what = f"order '{order}' with backfill '{policy.backfill.kind}' needs run times, and the source is 'nothing'."
+        found.append(Problem(where="estimates.source", what=what, hint="Use user, history or (in the twin) exact."))
+    if order == "least_attained" and not policy.order.levels_unit_s:
+        found.append(Problem(where="order.levels_unit_s", what="the order 'least_attained' needs levels.", hint="Try [3600.0, 36000.0]."))
+    if list(policy.order.levels_unit_s) != sorted(set(policy.order.levels_unit_s)):
+        found.append(Problem(where="order.levels_unit_s", what="levels do not rise.", hint="List them from the lowest up, each once."))
+    if policy.preemption.when == "by_order" and policy.backfill.kind in ("easy", "conservative"):
+        what = f"a policy that preempts by order makes no promises, so backfill '{policy.backfill.kind}' means nothing."
+        found.append(Problem(where="backfill.kind", what=what, hint="Use skip."))
+    if order == "fair_share" and (policy.preemption.when != "never" or policy.backfill.kind == "conservative"):
+        what = "fair_share goes with preemption 'never' and backfill none, skip or easy."
+        found.append(Problem(where="order.by", what=what, hint="Choose those, or another order."))
+    if policy.preemption.when == "by_priority" and policy.backfill.kind == "conservative":
+        found.append(Problem(where="preemption.when", what="by_priority does not go with conservative backfill.", hint="Use easy."))
+    return found
+
+
+def parse(text: str, where: str) -> Policy:
+    """Return the policy in a TOML text. Raises BadPolicy with every problem in it."""
+    try:
+        return check(tomllib.loads(text), where)
+    except tomllib.TOMLDecodeError as error:
+        raise BadPolicy((Problem(where=where, what=f"not TOML: {error}."),)) from error
+
+
+def check(table: Mapping[str, Any], where: str) -> Policy:
+    """Return the policy in a parsed table. Raises BadPolicy with every problem in it."""
+    try:
+        policy = Policy.model_validate(table)
+    except ValidationError as error:
+        problems = [Problem(where=f"{where}: {'.'.join(map(str, e['loc'])) or 'policy'}", what=f"{e['msg']}.") for e in error.errors()]
+        raise BadPolicy(tuple(problems)) from error
+    if found := contradictions(policy):
+        raise BadPolicy(tuple(found))
+    return policy
+
+
+@cache
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of the policies that come with Headwater."""
+    folder = files("headwater.compute.scheduler") / "policies"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load(name_or_path: str) -> Policy:
+    """Return a shipped policy by name, or the one in a file. Raises NotFound, BadPolicy."""
+    if name_or_path in shipped_names():
+        text = (files("headwater.compute.scheduler") / "policies" / f"{name_or_path}.toml").read_text("utf-8")
+        return parse(text, f"{name_or_path}.toml")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise NotFound(f"There is no policy '{name_or_path}'.", f"Give a file, or one of: {', '.join(shipped_names())}.")
+    return parse(path.read_text("utf-8"), str(path))

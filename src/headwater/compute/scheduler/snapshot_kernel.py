@@ -1,0 +1,35 @@
+"""Put what is already waiting and running into fresh tables, and decide for all lanes (compiled)."""
+
+from __future__ import annotations
+
+from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.decide_kernel import BY_ORDER, decide_lane
+from headwater.compute.scheduler.order_kernel import enqueue, learn, value
+from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, charge, hold_nodes, list_running
+from headwater.compute.scheduler.state import RUNNING, WAITING, Decisions, Rules, State
+
+
+@compiled
+def take_in(state: State, rules: Rules) -> None:
+    """Hold the units of running jobs, and queue the waiting ones."""
+    jobs, sites = state.jobs, state.sites
+    for job in range(len(jobs)):
+        if jobs.state[job] == RUNNING:
+            site = jobs.site[job]
+            sites.free[site] -= jobs.units[job]
+            if rules.placement == CONSOLIDATED and jobs.slice_head[job] < 0:
+                hold_nodes(state, job, site)
+            list_running(state, job, site)
+            charge(state.queues, jobs.queue[job], jobs.units[job])
+            learn(state, rules, job)
+    for job in range(len(jobs)):
+        if jobs.state[job] == WAITING or (jobs.state[job] == RUNNING and rules.preemption == BY_ORDER):
+            jobs.key[job] = value(state, rules, job)
+            enqueue(state, job)
+
+
+@compiled
+def decide_all(state: State, rules: Rules, now_s: float, out: Decisions) -> None:
+    """Decide for each lane in turn."""
+    for lane in range(len(state.lanes)):
+        decide_lane(state, rules, lane, now_s, out)

@@ -1,0 +1,170 @@
+"""Replay a trace through the scheduler's own decision, on a simulated clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headwater.compute.scheduler.policy import Policy
+from headwater.compute.scheduler.state import (
+    Decisions, Floats, Ints, QueueShape, Rules, SiteShape, State, decisions_table, floats, ints, jobs_table, state_of, table,
+)  # fmt: skip
+from headwater.compute.twin.trace import Trace
+from headwater.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from headwater.compute.twin.simulate_kernel import World
+
+Progress = Callable[[int, int], None]
+MOMENTS_A_CALL = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A site lost at a moment, or back."""
+
+    at_s: float
+    site: str
+    up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where and how a trace is replayed.
+
+    `pools` maps a trace's pool names to lanes; a job whose pool is not named goes to lane 0. Lanes never lend.
+    """
+
+    sites: tuple[SiteShape, ...]
+    policy: Policy
+    queues: tuple[QueueShape, ...] = ()
+    pools: tuple[tuple[str, int], ...] = ()
+    outages: tuple[Outage, ...] = ()
+    checkpoint_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What happened to each job of a trace; NaN where it did not happen."""
+
+    trace: Trace
+    setting: Setting
+    first_start_s: Floats
+    end_s: Floats
+    starts: Ints
+    lost_s: Floats
+    refused: Ints
+    estimate_s: Floats
+    segment_from_s: Floats
+    segment_to_s: Floats
+    segment_job: Ints
+    segment_site: Ints
+    decisions: int
+    clock_s: float
+    complete: bool
+
+
+def kinds_of(trace: Trace) -> Ints:
+    """Return a class number for each job: same tenant, label, pool and size to the next power of two."""
+    size = np.ceil(np.log2(np.maximum(trace.units, 1))).astype(np.int64)
+    names = [f"{t}\x1f{n}\x1f{p}\x1f{s}" for t, n, p, s in zip(trace.tenant, trace.label, trace.pool, size, strict=True)]
+    return np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def estimates_for(trace: Trace, policy: Policy) -> Floats:
+    """Return what the policy is told about run times."""
+    if policy.estimates.source == "exact":
+        return trace.duration_s.copy()
+    if policy.estimates.source == "user":
+        return trace.walltime_s.copy()
+    return np.full(len(trace), np.nan)
+
+
+def queue_rows(trace: Trace, queues: Sequence[QueueShape]) -> Ints:
+    """Return each job's row in the queue tree, by tenant name; the root for tenants without a queue."""
+    row = {shape.name: index + 1 for index, shape in enumerate(queues)}
+    return np.array([row.get(tenant, 0) for tenant in trace.tenant], np.int64)
+
+
+def lanes_of(trace: Trace, setting: Setting) -> Ints:
+    """Return the lane of each job."""
+    lane = dict(setting.pools)
+    return np.array([lane.get(pool, 0) for pool in trace.pool], np.int64)
+
+
+def state_for(trace: Trace, setting: Setting) -> State:
+    """Return the scheduler's tables at the beginning of a replay."""
+    lanes = lanes_of(trace, setting)
+    if trace.submit_s.size and (np.diff(trace.submit_s) < 0).any():
+        raise BadInput("The trace is not sorted by submission.", "Read it with a reader of headwater.compute.twin.", where=trace.name)
+    jobs = jobs_table(
+        trace.submit_s, trace.units, estimate_s=estimates_for(trace, setting.policy), lane=lanes, kind=kinds_of(trace),
+        queue=queue_rows(trace, setting.queues), checkpoint_s=setting.checkpoint_s,
+    )  # fmt: skip
+    return state_of(jobs, setting.sites, setting.queues)
+
+
+def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
+    """Return the true run times and an empty clock; `most` decisions at most come at one moment."""
+    from headwater.compute.twin.simulate_kernel import CHANGE, MOMENT, SEGMENT, TRUTH, World
+
+    count, room = len(trace), 2 * len(trace) + 8 * most
+    site_row = {site.name: index for index, site in enumerate(setting.sites)}
+    unknown = [outage.site for outage in setting.outages if outage.site not in site_row]
+    if unknown:
+        raise BadInput(f"There is no site '{unknown[0]}' to lose.", f"There are: {', '.join(site_row)}.")
+    outages = sorted(setting.outages, key=lambda outage: outage.at_s)
+    return World(
+        truth=table(TRUTH, {"duration_s": trace.duration_s, "end_s": np.nan, "segment": -1}), due=table(MOMENT, {"at_s": floats(room)}),
+        outages=table(CHANGE, {"at_s": [o.at_s for o in outages], "site": [site_row[o.site] for o in outages], "up": [o.up for o in outages]}),
+        log=table(SEGMENT, {"from_s": floats(room), "to_s": np.nan}), dirty=ints(len(state.lanes)), counts=ints(8),
+        clock_s=floats(1, trace.submit_s[0] if count else 0.0),
+    )  # fmt: skip
+
+
+def grown(world: World) -> World:
+    """Return the same world with its heap and log twice as long."""
+    due, log = (np.concatenate([old, np.zeros_like(old)]).view(np.recarray) for old in (world.due, world.log))
+    return world._replace(due=due, log=log)
+
+
+def simulate(trace: Trace, setting: Setting, progress: Progress | None = None) -> Run:
+    """Return what happens to the trace under the setting. On Ctrl-C the run so far, marked not complete."""
+    state, rules = state_for(trace, setting), setting.policy.rules()
+    most = min(2 * len(trace), 2 * int(state.sites.capacity.sum())) + 2
+    out = decisions_table(most)
+    world, complete = _live(state, rules, world_for(trace, setting, state, most), out, progress)
+    return run_of(trace, setting, state, world, complete)
+
+
+def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Progress | None) -> tuple[World, bool]:
+    from headwater.compute.twin.simulate_kernel import DONE, ENDED, FULL, advance
+
+    total = len(state.jobs)
+    try:
+        while (outcome := advance(state, rules, world, MOMENTS_A_CALL, out)) != DONE:
+            if outcome == FULL:
+                world = grown(world)
+            if progress is not None:
+                progress(int(world.counts[ENDED]), total)
+    except KeyboardInterrupt:
+        return world, False
+    return world, True
+
+
+def run_of(trace: Trace, setting: Setting, state: State, world: World, complete: bool) -> Run:  # noqa: FBT001
+    """Return the outcome in a world that has been lived through."""
+    from headwater.compute.scheduler.state import FINISHED, TOO_LARGE
+    from headwater.compute.twin.simulate_kernel import DECIDED, LOGGED
+
+    logged = slice(0, int(world.counts[LOGGED]))
+    jobs = state.jobs
+    return Run(
+        trace=trace, setting=setting, first_start_s=jobs.first_start_s, end_s=np.where(jobs.state == FINISHED, world.truth.end_s, np.nan),
+        starts=jobs.starts, lost_s=jobs.lost_s, refused=np.flatnonzero(jobs.reason == TOO_LARGE), estimate_s=jobs.estimate_s,
+        segment_from_s=world.log.from_s[logged], segment_to_s=world.log.to_s[logged], segment_job=world.log.job[logged],
+        segment_site=world.log.site[logged], decisions=int(world.counts[DECIDED]), clock_s=float(world.clock_s[0]), complete=complete,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Read a trace: the common Parquet schema, Standard Workload Format, or a dump of Slurm's accounting.
+
+Rows that cannot be replayed are counted and shown, never repaired: see `rows.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headwater.compute.scheduler.state import SiteShape
+from headwater.compute.twin.rows import RawJob, build_trace
+from headwater.compute.twin.sacct import sacct_rows
+from headwater.compute.twin.trace import FaultBook, Trace
+from headwater.core.errors import BadInput, NotFound
+
+NEEDED = ("job_id", "submit_s", "duration_s", "gpus")
+USED = (*NEEDED, "cpus", "walltime_s", "wait_s", "tenant", "virtual_cluster", "model")
+SWF_FIELDS = 18
+
+
+def read_trace(path: Path) -> Trace:
+    """Return the trace in a file, by its ending: .parquet, .swf, and anything else as a sacct dump.
+
+    Raises NotFound for no such file, BadInput for one that is not what its ending says.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no trace '{path}'.", "Give a .parquet file of the common schema, a .swf file or a sacct dump.")
+    if path.suffix == ".parquet":
+        return read_parquet(path)
+    return read_swf(path) if path.suffix == ".swf" else read_sacct(path)
+
+
+def read_parquet(path: Path) -> Trace:
+    """Return the trace in a Parquet file of the common jobs schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.read_schema(path).names
+        if missing := [name for name in NEEDED if name not in names]:
+            raise BadInput(f"The columns {', '.join(missing)} are missing.", "The file must follow the common jobs schema.", where=str(path))
+        table = pq.read_table(path, columns=[name for name in USED if name in names])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"Not a Parquet file: {str(error)[:200]}.", "Give a file of the common jobs schema.", where=str(path)) from error
+    return build_trace(path.stem.removesuffix("_jobs"), parquet_rows(table.to_pydict(), table.num_rows), FaultBook())
+
+
+def parquet_rows(columns: dict[str, list[Any]], count: int) -> Iterator[RawJob]:
+    """Yield the rows of the common jobs schema."""
+    blank: list[Any] = [None] * count
+    column = {name: columns.get(name, blank) for name in USED}
+    for row in range(count):
+        yield RawJob(
+            row=row + 1, job_id=str(column["job_id"][row]), submit_s=column["submit_s"][row], duration_s=column["duration_s"][row],
+            accelerators=column["gpus"][row], cores=column["cpus"][row], walltime_s=column["walltime_s"][row], wait_s=column["wait_s"][row],
+            tenant=column["tenant"][row], pool=column["virtual_cluster"][row], label=column["model"][row],
+        )  # fmt: skip
+
+
+def read_swf(path: Path) -> Trace:
+    """Return the trace in a Standard Workload Format file (Feitelson, version 2.2: 18 fields, -1 = not known)."""
+    book = FaultBook()
+    return build_trace(path.stem, swf_rows(path.read_text("utf-8", errors="replace"), book), book)
+
+
+def swf_rows(text: str, book: FaultBook) -> Iterator[RawJob]:
+    """Yield the jobs of an SWF text. Requested processors count, or those used where none were requested."""
+    row = 0
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith(";"):
+            continue
+        row += 1
+        try:
+            field = [float(word) for word in line.split()]
+        except ValueError:
+            book.note("malformed", row, line.strip()[:80])
+            continue
+        if len(field) != SWF_FIELDS:
+            book.note("malformed", row, f"{len(field)} fields of {SWF_FIELDS}")
+            continue
+        known = [None if value == -1 else value for value in field]
+        yield RawJob(
+            row=row, job_id=f"{field[0]:.0f}", submit_s=known[1], wait_s=known[2], duration_s=known[3],
+            accelerators=None, cores=known[7] if known[7] is not None else known[4], walltime_s=known[8],
+            tenant=None if known[11] is None else f"{known[11]:.0f}", label=None if known[13] is None else f"{known[13]:.0f}",
+        )  # fmt: skip
+
+
+def read_sacct(path: Path) -> Trace:
+    """Return the trace in a dump made with `sacct --parsable2`. Its origin is the first submission."""
+    book = FaultBook()
+    return build_trace(path.stem, sacct_rows(path.read_text("utf-8", errors="replace"), str(path), book), book)
+
+
+def read_nodes(path: Path, *, lanes_by_pool: bool) -> tuple[tuple[SiteShape, ...], tuple[tuple[str, int], ...]]:
+    """Return the sites in a Parquet file of the common nodes schema: one a virtual cluster, and each pool's lane.
+
+    With `lanes_by_pool` each virtual cluster keeps to itself; without, they share one queue.
+    """
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(path, columns=["gpus", "virtual_cluster"]).to_pydict()
+    nodes: dict[str, list[int]] = {}
+    for gpus, pool in zip(columns["gpus"], columns["virtual_cluster"], strict=True):
+        if gpus:
+            nodes.setdefault(pool or "all", []).append(int(gpus))
+    names = sorted(nodes)
+    sites = tuple(SiteShape(name=name, node_units=tuple(nodes[name]), lane=lane if lanes_by_pool else 0) for lane, name in enumerate(names))
+    return sites, tuple((name, lane) for lane, name in enumerate(names)) if lanes_by_pool else ()

@@ -1,0 +1,115 @@
+"""What people and programs are shown of a job: for the API, the console and the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from headwater.compute.jobs import Job, State
+from headwater.core import progress
+from headwater.core.errors import NotFound
+from headwater.core.platform import Platform
+
+LONGEST_CHUNK = 256 << 10
+
+
+class ProgressView(BaseModel):
+    """How far a running job is."""
+
+    done: float
+    total: float
+    share: float = Field(description="Finished share, 0 to 1.")
+    note: str
+
+
+class JobView(BaseModel):
+    """A job as it stands."""
+
+    id: str = Field(examples=["credit-1f2e3d4c.train"])
+    run: str = Field(examples=["credit-1f2e3d4c"])
+    name: str = Field(examples=["train"])
+    step: str | None = Field(examples=["framework.train"])
+    state: State = Field(examples=["done"])
+    reason: str = Field(description="Why it is in this state, or why it waits.")
+    engine: str = Field(examples=["local"])
+    place: str = Field(description="Why it ran where it ran.")
+    attempt: int = Field(examples=[1])
+    reused_from: str | None = Field(description="The earlier job whose result was taken over.")
+    progress: ProgressView | None
+    metrics: dict[str, float] = Field(examples=[{"test_auc": 0.78}])
+    facts: dict[str, Any]
+    outputs: dict[str, str] = Field(description="Artifacts by output name.")
+    inputs: dict[str, str] = Field(description="Where each input comes from.")
+    params: dict[str, Any]
+    statements: list[str] = Field(description="Digests of the statements issued when it finished.")
+    error: dict[str, Any] | None
+    usage: dict[str, float] | None = Field(description="Seconds of wall and CPU time and peak GiB, as the engine measured them.")
+    resources: dict[str, Any]
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    took_s: float | None
+
+
+class LogChunk(BaseModel):
+    """A part of a job's log."""
+
+    text: str
+    next_offset: int = Field(description="Ask from here for what comes after.")
+    ended: bool = Field(description="Whether the job has ended, so that nothing more will come.")
+
+
+def attempt_folder(platform: Platform, job: Job) -> Path:
+    """Return the folder of a job's present attempt, whether or not it exists."""
+    return platform.settings.data_folder / "jobs" / job.key
+
+
+def view(platform: Platform, job: Job) -> JobView:
+    """Return what is shown of a job."""
+    result = job.result or {}
+    seen = progress.last(attempt_folder(platform, job) / progress.FILE) if job.state is State.RUNNING else None
+    return JobView(
+        id=job.id,
+        run=job.graph,
+        name=job.name,
+        step=job.step,
+        state=job.state,
+        reason=job.reason,
+        engine=job.engine,
+        place=job.place,
+        attempt=job.attempt,
+        reused_from=job.reused_from,
+        progress=ProgressView(done=seen.done, total=seen.total, share=seen.share, note=seen.note) if seen else None,
+        metrics=result.get("metrics", {}),
+        facts=result.get("facts", {}),
+        outputs=dict(job.outputs),
+        inputs={name: one.artifact or f"{one.job}.{one.output}" for name, one in job.spec.inputs.items()},
+        params=dict(job.spec.params),
+        statements=[*result.get("statements", []), *result.get("facts", {}).get("statements", [])],
+        error=dict(job.error) if job.error else None,
+        usage=dict(job.usage) if job.usage else None,
+        resources={"cpus": job.spec.resources.cpus, "memory_gib": job.spec.resources.memory_gib, "wall_s": job.spec.resources.wall_s},
+        submitted_at=job.submitted_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        took_s=job.took_s,
+    )
+
+
+def log_chunk(platform: Platform, job: Job, *, offset: int, limit: int = LONGEST_CHUNK) -> LogChunk:
+    """Return a part of a job's log from a byte offset. Raises NotFound where it never started."""
+    from headwater.compute.jobs import ENDS
+
+    path = attempt_folder(platform, job) / "log.txt"
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(min(limit, LONGEST_CHUNK))
+    except FileNotFoundError as error:
+        if job.attempt == 0:
+            raise NotFound(f"Job {job.id} has no log: it has not started.", "Follow it once it runs.") from error
+        data = b""
+    return LogChunk(text=data.decode("utf-8", errors="replace"), next_offset=offset + len(data), ended=job.state in ENDS)

@@ -1,0 +1,236 @@
+"""A plan as data: clauses with their evidence, indicators with their queries. Read from YAML and checked whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.core.errors import BadInput, NotFound, Problem, Unavailable
+
+SCHEMA = "headwater.plan/1"
+LARGEST_FILE = 4 << 20
+SHIPPED = "bj-ai-2023.yaml"
+
+
+class BadPlan(BadInput):
+    """A plan file is wrong; all its problems are listed at once."""
+
+    code = "plan.bad_plan"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in the plan file.\n{listed}", "It was not loaded.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return BadPlan, (self.problems,)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Text(_Part):
+    """A text in both of the console's languages."""
+
+    zh: str = Field(min_length=1)
+    en: str = Field(min_length=1)
+
+
+class Source(_Part):
+    """Where the plan was published."""
+
+    published_by: str
+    published_on: str
+    url: str
+
+
+class Period(_Part):
+    """The years a plan runs."""
+
+    start: int
+    end: int
+
+
+class Head(_Part):
+    """What the plan is."""
+
+    id: str = Field(pattern="^[a-z][a-z0-9-]{1,60}$")
+    title: Text
+    issuer: Text
+    period: Period
+    source: Source
+
+
+class EvidenceSource(_Part):
+    """What bears on a clause: ledger entries of a kind (`case.*`), or statements of a type, narrowed by what they say.
+
+    `where` compares a statement's own keys with a text; a text that ends in `*` is a beginning.
+    """
+
+    title: Text
+    ledger: str = ""
+    statements: str = ""
+    where: Mapping[str, str] = {}
+
+
+class Clause(_Part):
+    """A line of the plan."""
+
+    id: str
+    parent: str = ""
+    ref: str = Field(description="The numbering as printed.")
+    kind: Literal["principle", "goals", "goal", "tasks", "task_group", "task", "safeguards", "safeguard"]
+    title: Text
+    summary: Text
+    bodies: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
+    evidence: tuple[EvidenceSource, ...] = ()
+
+
+class Target(_Part):
+    """A bound on an indicator's figure; `upper` with `between` only."""
+
+    op: Literal[">=", ">", "<=", "<", "between"]
+    value: float
+    upper: float | None = None
+
+    def reached(self, figure: float) -> bool:
+        """Tell whether a figure meets the target."""
+        match self.op:
+            case ">=":
+                return figure >= self.value
+            case ">":
+                return figure > self.value
+            case "<=":
+                return figure <= self.value
+            case "<":
+                return figure < self.value
+        return self.value <= figure <= (self.upper if self.upper is not None else self.value)
+
+
+class Query(_Part):
+    """A named query over the valid statements, and what its figure means."""
+
+    name: Literal["statements", "distinct_subjects", "distinct_values"]
+    statements: str
+    where: Mapping[str, str] = {}
+    key: str = ""
+    means: Text
+
+
+class Indicator(_Part):
+    """A measure of a clause. Without a query it is unlinked: shown grey, with the reason."""
+
+    id: str
+    kind: Literal["quantified", "directional", "milestone"]
+    clause: str
+    title: Text
+    unit: str
+    target: Target | None = None
+    direction: Literal["up", "down", "hold_rank", "hold_at_least"] | None = None
+    deadline: str | None = None
+    owner: str = Field("", description="The body that answers for it; without one it cannot turn green.")
+    query: Query | None = None
+    unlinked: Text | None = None
+
+
+class Plan(_Part):
+    """A whole plan."""
+
+    schema_: Literal["headwater.plan/1"] = Field(alias="schema")
+    plan: Head
+    bodies: Mapping[str, Text]
+    clauses: tuple[Clause, ...]
+    indicators: tuple[Indicator, ...]
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Clause]:
+        """Clauses by id."""
+        return {clause.id: clause for clause in self.clauses}
+
+    def clause(self, name: str) -> Clause:
+        """Return a clause. Raises NotFound."""
+        try:
+            return self.by_id[name]
+        except KeyError:
+            raise NotFound(f"The plan has no clause '{name[:40]}'.", f"Clauses: {', '.join(self.by_id)}.") from None
+
+    def measures_of(self, clause: str) -> tuple[Indicator, ...]:
+        """Return a clause's indicators, in the order of the file."""
+        return tuple(one for one in self.indicators if one.clause == clause)
+
+
+def read(text: str | bytes, where: str = "plan") -> Plan:
+    """Return the plan that a YAML text holds. Raises BadPlan with every problem."""
+    if len(text) > LARGEST_FILE:
+        raise BadPlan((Problem(where=where, what=f"The file is larger than {LARGEST_FILE} bytes."),))
+    try:
+        told: Any = yaml.safe_load(text)
+        plan = Plan.model_validate(told)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BadPlan((Problem(where=where, what=f"This is not YAML: {error}"),)) from error
+    except ValidationError as error:
+        problems = (Problem(where=f"{where}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"]) for one in error.errors())
+        raise BadPlan(tuple(problems)) from error
+    if found := tuple(Problem(where=f"{where}, {place}", what=what) for place, what in _problems(plan)):
+        raise BadPlan(found)
+    return plan
+
+
+def load(path: str = "") -> Plan:
+    """Return the plan in a file, or the one that comes with Headwater where the path is empty. Raises BadPlan, Unavailable."""
+    if not path:
+        return _shipped()
+    try:
+        return read(Path(path).read_bytes(), Path(path).name)
+    except OSError as error:
+        raise Unavailable(f"The plan file cannot be read: {error.strerror}.", "Correct the setting plan_file.", where=path) from error
+
+
+@cache
+def _shipped() -> Plan:
+    return read(files("headwater.plan").joinpath("plans", SHIPPED).read_bytes(), SHIPPED)
+
+
+def _problems(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield from _repeated("clauses", [clause.id for clause in plan.clauses])
+    yield from _repeated("indicators", [one.id for one in plan.indicators])
+    seen: set[str] = set()
+    for clause in plan.clauses:
+        place = f"clauses.{clause.id}"
+        if clause.parent and clause.parent not in seen:
+            yield place, f"Its parent '{clause.parent}' does not stand before it."
+        seen.add(clause.id)
+        for body in clause.bodies:
+            if body not in plan.bodies:
+                yield place, f"There is no body '{body}'."
+        for one in clause.evidence:
+            if bool(one.ledger) == bool(one.statements) or (one.where and one.ledger):
+                yield f"{place}.evidence", "Name either a kind of ledger entry, or a type of statement with an optional 'where'."
+    for measure in plan.indicators:
+        yield from ((f"indicators.{measure.id}", what) for what in _measure_problems(plan, measure))
+
+
+def _measure_problems(plan: Plan, one: Indicator) -> Iterator[str]:
+    if one.clause not in plan.by_id:
+        yield f"There is no clause '{one.clause}'."
+    if one.owner and one.owner not in plan.bodies:
+        yield f"Its owner '{one.owner}' is no body of the plan."
+    if one.query is not None and one.unlinked is not None:
+        yield "It has a query and a reason why it has none."
+    if one.query is not None and (one.query.name == "distinct_values") != bool(one.query.key):
+        yield "The query distinct_values, and only that, names a key."
+    if one.target is not None and (one.target.op == "between") != (one.target.upper is not None):
+        yield "A target 'between', and only that, has an upper end."
+
+
+def _repeated(place: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{place}.{name}", "This id is used more than once."

@@ -1,0 +1,240 @@
+"""Procedures as data: a YAML file read, checked whole, and named by its digest.
+
+A procedure has fields to fill, states, transitions between them (who may decide, under which guard,
+with which effects), clocks with their legal source, evidence that must be there, and duties that one
+person may not combine. Everything wrong in a file is reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.core import canonical
+from headwater.core.errors import BadInput, NotFound, Problem
+from headwater.core.identity import Permission
+from headwater.programmes.calendar import Unit
+from headwater.programmes.expression import Expression, parse
+
+SCHEMA = "headwater.procedure/1"
+LARGEST_FILE = 1 << 20
+BUILT_IN_FACTS = frozenset({"missing", "attempts", "days_in_state"})
+"""Facts that every guard may read: how much is missing, how often this transition was made, days in the present state."""
+
+
+class BadDefinition(BadInput):
+    """A procedure's definition is wrong; all its problems are listed at once."""
+
+    code = "programmes.bad_definition"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__(f"{count} in the procedure's definition.\n{listed}", "It was not loaded.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return BadDefinition, (self.problems,)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Text(_Part):
+    """A text in both of the console's languages."""
+
+    zh: str = Field(min_length=1)
+    en: str = Field(min_length=1)
+
+
+class Role(_Part):
+    """A party to the procedure: people with a permission, or an automatic rule of the platform."""
+
+    title: Text
+    permission: Permission | None = None
+    automatic: bool = False
+
+
+class FieldSpec(_Part):
+    """One thing to fill in."""
+
+    type: Literal["text", "integer", "number", "boolean", "date", "choice", "artifact"]
+    title: Text
+    required: bool = False
+    values: tuple[str, ...] = ()
+    longest: int = Field(2000, ge=1, le=100_000, description="Characters of a text.")
+    source: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a value, or None."""
+        fits, needed = self._check(value)
+        return None if fits else f"needs {needed}"
+
+    def _check(self, value: Any) -> tuple[bool, str]:
+        match self.type:
+            case "text":
+                return isinstance(value, str) and 0 < len(value.strip()) <= self.longest, f"a text of 1 to {self.longest} characters"
+            case "integer":
+                return isinstance(value, int) and not isinstance(value, bool), "a whole number"
+            case "number":
+                return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"), "a number"
+            case "boolean":
+                return isinstance(value, bool), "true or false"
+            case "date":
+                return _is_date(value), "a day such as 2026-03-09"
+            case "choice":
+                return value in self.values, f"one of: {', '.join(self.values)}"
+            case "artifact":
+                return _is_artifact(value), "an artifact's name, sha256:<64 hex digits>"
+
+
+class State(_Part):
+    """A state that a case can be in."""
+
+    title: Text
+    initial: bool = False
+    final: bool = False
+    open: bool = Field(False, description="The form may be filled in here; the initial state always allows it.")
+
+
+class Transition(_Part):
+    """A step from one of some states to another."""
+
+    title: Text
+    source: tuple[str, ...] = Field(alias="from")
+    to: str
+    by: str
+    guard: str = ""
+    decides: bool = Field(False, description="A decision about the applicant: its role must be kept apart from those that fill the form.")
+    reasons: Literal["none", "optional", "required"] = "optional"
+    effects: tuple[Literal["number", "issue_statement", "revoke_statement"], ...] = ()
+    article: str = ""
+
+
+class Clock(_Part):
+    """A time limit on leaving a state, counted from entering it or from a date field."""
+
+    state: str
+    limit: int = Field(ge=0)
+    unit: Unit
+    starts: str = Field("entered", description="`entered`, or the name of a date field.")
+    action: str = Field(description="`flag`, or an automatic transition to make.")
+    source: str = Field(min_length=1, description="The law and article that sets the limit.")
+
+
+class Evidence(_Part):
+    """A statement that must be valid about an artifact field before the form counts as complete."""
+
+    predicate_type: str
+    about: str
+    title: Text
+
+
+class Register(_Part):
+    """Where decided cases are numbered, and what its public record must say."""
+
+    prefix: str = Field(pattern="^[A-Z][A-Z0-9-]{1,30}$")
+    statement: str
+    notice: Text
+    demonstration: bool = True
+
+
+class Definition(_Part):
+    """A procedure; see the module's docstring."""
+
+    schema_: Literal["headwater.procedure/1"] = Field(alias="schema")
+    id: str = Field(pattern="^[a-z][a-z0-9-]{1,60}$")
+    version: str = Field(min_length=1)
+    title: Text
+    legal_sources: tuple[str, ...] = Field(min_length=1)
+    roles: Mapping[str, Role]
+    filled_by: str
+    separate: tuple[tuple[str, str], ...] = ()
+    fields: Mapping[str, FieldSpec]
+    states: Mapping[str, State]
+    transitions: Mapping[str, Transition]
+    clocks: Mapping[str, Clock] = {}
+    evidence: Mapping[str, Evidence] = {}
+    register_: Register | None = Field(None, alias="register")
+
+    @cached_property
+    def digest(self) -> str:
+        """The definition's own name: what an event refers to, so that a case ends under the rules it began with."""
+        return canonical.digest(self.as_json())
+
+    @cached_property
+    def initial(self) -> str:
+        """The state that a new case is in."""
+        return next(name for name, state in self.states.items() if state.initial)
+
+    def guard(self, transition: str) -> Expression | None:
+        """Return a transition's checked guard, or None where it has none."""
+        text = self.transitions[transition].guard
+        return parse(text) if text else None
+
+    def apart(self, first: str, second: str) -> bool:
+        """Tell whether one person may not act in both roles of one case."""
+        return (first, second) in self.separate or (second, first) in self.separate
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the definition as JSON, from which `from_json` makes an equal one."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def from_json(told: Any, where: str = "definition") -> Definition:
+    """Return the checked definition. Raises BadDefinition with every problem."""
+    try:
+        definition = Definition.model_validate(told)
+    except ValidationError as error:
+        raise BadDefinition(
+            tuple(Problem(where=f"{where}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"]) for one in error.errors())
+        ) from error
+    from headwater.programmes.soundness import problems_of
+
+    if problems := problems_of(definition, where):
+        raise BadDefinition(problems)
+    return definition
+
+
+def read(text: str | bytes, where: str = "definition") -> Definition:
+    """Return the definition that a YAML text holds. Raises BadDefinition."""
+    if len(text) > LARGEST_FILE:
+        raise BadDefinition((Problem(where=where, what=f"The file is larger than {LARGEST_FILE} bytes."),))
+    try:
+        return from_json(yaml.safe_load(text), where)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BadDefinition((Problem(where=where, what=f"This is not YAML: {error}"),)) from error
+
+
+@cache
+def shipped() -> Mapping[str, Definition]:
+    """Return the definitions that come with Headwater, by id."""
+    found = (path for path in files("headwater.programmes").joinpath("definitions").iterdir() if path.name.endswith(".yaml"))
+    return {one.id: one for one in (read(path.read_bytes(), path.name) for path in sorted(found, key=lambda path: path.name))}
+
+
+def named(name: str) -> Definition:
+    """Return a shipped definition. Raises NotFound."""
+    try:
+        return shipped()[name]
+    except KeyError:
+        raise NotFound(f"There is no procedure '{name[:60]}'.", f"There are: {', '.join(shipped())}.") from None
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _is_artifact(value: Any) -> bool:
+    digits = value.removeprefix("sha256:").removesuffix("/") if isinstance(value, str) else ""
+    return len(digits) == 64 and value.startswith("sha256:") and not set(digits) - set("0123456789abcdef")

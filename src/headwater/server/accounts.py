@@ -1,0 +1,104 @@
+"""People, their roles and their tokens, as an administrator and each person sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, false, or_, select
+
+from headwater.core import identity, ledger
+from headwater.core.errors import NotFound
+from headwater.core.identity import Actor, Grant
+
+ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token that was issued: what can be known of it without its text. `id` is the start of its hash."""
+
+    id: str
+    kind: str
+    label: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A person with the roles that hold now."""
+
+    id: str
+    name: str
+    organisation: str
+    grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """An organisation, by its path."""
+
+    path: str
+    title: str
+
+
+def organisations(connection: Connection, scopes: Iterable[str]) -> tuple[Organisation, ...]:
+    """Return the organisations within some scopes, by path."""
+    column = identity.organisations.c.path
+    within = or_(false(), *((column == scope) | column.startswith(scope + "/", autoescape=True) for scope in scopes))
+    found = connection.execute(select(identity.organisations).where(within).order_by(column))
+    return tuple(Organisation(path=row.path, title=row.title) for row in found)
+
+
+def people(connection: Connection, scopes: Iterable[str], *, now: datetime) -> tuple[Person, ...]:
+    """Return the people of the organisations within some scopes, by name."""
+    paths = [one.path for one in organisations(connection, scopes)]
+    ids = connection.execute(select(identity.people.c.id).where(identity.people.c.organisation.in_(paths)).order_by(identity.people.c.name))
+    return tuple(_person(identity.load_actor(connection, one, now=now)) for one in ids.scalars())
+
+
+def names(connection: Connection) -> dict[str, str]:
+    """Return everyone's name by id, for showing who did what."""
+    return {row.id: row.name for row in connection.execute(select(identity.people.c.id, identity.people.c.name))}
+
+
+def person(connection: Connection, name_or_id: str, *, now: datetime) -> Person:
+    """Return a person by name or id. Raises NotFound."""
+    column = identity.people.c
+    row = connection.execute(select(column.id).where((column.id == name_or_id) | (column.name == name_or_id))).first()
+    if row is None:
+        raise NotFound(f"There is no person '{name_or_id[:80]}'.", "Add them with `headwater person add`.")
+    return _person(identity.load_actor(connection, row.id, now=now))
+
+
+def tokens(connection: Connection, person_id: str, *, now: datetime) -> tuple[Issued, ...]:
+    """Return a person's live tokens, newest first."""
+    column = identity.tokens.c
+    query = select(identity.tokens).where(column.person == person_id, column.expires_at > now).order_by(column.created_at.desc())
+    return tuple(
+        Issued(id=row.hash[:ID_LENGTH], kind=row.kind, label=row.label, created_at=row.created_at, expires_at=row.expires_at)
+        for row in connection.execute(query)
+    )
+
+
+def revoke(connection: Connection, token_id: str, *, person_id: str, actor: str, at: datetime) -> None:
+    """End a person's token with this id. Raises NotFound where there is none."""
+    column = identity.tokens.c
+    query = select(identity.tokens).where(column.hash.startswith(token_id, autoescape=True), column.person == person_id)
+    found = connection.execute(query).all()
+    if len(token_id) < ID_LENGTH or len(found) != 1:
+        raise NotFound(f"There is no live token {token_id[:20]}.", "List your tokens on the account page.")
+    connection.execute(delete(identity.tokens).where(column.hash == found[0].hash))
+    ledger.append(connection, "token.revoked", subject=found[0].person, actor=actor, at=at, body={"kind": found[0].kind})
+
+
+def require_organisation(connection: Connection, path: str) -> None:
+    """Raise NotFound unless there is such an organisation."""
+    if connection.execute(select(identity.organisations.c.path).where(identity.organisations.c.path == path)).first() is None:
+        raise NotFound(f"There is no organisation {path[:80]}.", "Add it first.")
+
+
+def _person(actor: Actor) -> Person:
+    return Person(id=actor.id, name=actor.name, organisation=actor.organisation, grants=actor.grants)

@@ -1,0 +1,11 @@
+"""The routes that belong to no room: health, metrics, the ledger, statements, people."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from headwater.server.api import health, ledger, people, statements
+
+router = APIRouter()
+for part in (health, ledger, statements, people):
+    router.include_router(part.router)

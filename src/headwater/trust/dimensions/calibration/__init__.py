@@ -1,0 +1,1 @@
+"""Calibration: does a stated probability mean what it says."""

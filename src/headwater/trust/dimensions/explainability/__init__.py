@@ -1,0 +1,1 @@
+"""Explainability: do attributions name what the answer rests on."""

@@ -1,0 +1,1 @@
+"""Privacy: can it be told from the answers who was in the training data."""

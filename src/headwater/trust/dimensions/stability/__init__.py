@@ -1,0 +1,1 @@
+"""Stability: does the answer hold when the input moves a little."""

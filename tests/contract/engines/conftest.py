@@ -1,0 +1,53 @@
+"""What the engine contract stands on: every engine, opened as the platform opens it, and a plug-in with steps to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_bench import Bench
+
+from headwater.compute.work import EngineFactory
+from headwater.core import registry
+from headwater.core.platform import Platform
+from headwater.core.registry import Family
+
+ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
+PLUGIN = Path(__file__).parent / "plugin"
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Install a plug-in with the contract's steps, and give the search path on which it is found."""
+    installed = tmp_path_factory.mktemp("installed")
+    about = installed / "engine_contract-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: engine-contract\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[headwater.steps]\n"
+        "contract.engine = engine_contract_steps:on_an_engine\n"
+        "contract.platform = engine_contract_steps:in_the_platform\n"
+    )
+    added = [str(installed), str(PLUGIN)]
+    sys.path[:0] = added
+    registry._entry_points.cache_clear()
+    yield os.pathsep.join(added)
+    for path in added:
+        sys.path.remove(path)
+    registry._entry_points.cache_clear()
+
+
+@pytest.fixture(params=["local", "platform"])
+def bench(request: pytest.FixtureRequest, site: Platform, plugin: str) -> Iterator[Bench]:
+    """Give each engine in turn."""
+    factory = ENGINES.get(request.param)
+    made = Bench(name=request.param, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
+    yield made
+    made.engine.sweep(())
+    for folder in (site.settings.data_folder / "jobs", site.settings.data_folder / "platform-jobs"):
+        for attempt in folder.glob("*/"):
+            (attempt / "go").touch()
+    made.engine.close()

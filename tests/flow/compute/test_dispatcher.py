@@ -1,0 +1,168 @@
+"""The dispatcher over the real local engine: graphs run in order, ends are recorded once, and failures say why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from headwater.compute import jobs
+from headwater.compute.dispatcher import Dispatcher
+from headwater.compute.jobs import State
+from headwater.core import evidence, ledger
+from headwater.core.errors import Conflict
+from headwater.core.platform import Platform
+from headwater.core.statement import LINEAGE
+from tests.flow.compute.graphs import command, ended, graph_of, submit, until
+
+PYTHON = (sys.executable, "-I", "-S", "-c")
+
+
+@pytest.fixture
+def running(any_site: Platform) -> Iterator[Platform]:
+    dispatcher = Dispatcher(any_site)
+    dispatcher.start()
+    yield any_site
+    dispatcher.stop()
+
+
+def test_a_graph_runs_in_order_and_hands_outputs_on(running: Platform) -> None:
+    graph = submit(
+        running,
+        {
+            "make": command("sh", "-c", "mkdir -p outputs && echo 数据 > outputs/text", outputs=("text",)),
+            "double": command(
+                "sh",
+                "-c",
+                "mkdir -p outputs && cat inputs/text inputs/text > outputs/text",
+                inputs={"text": "make.text"},
+                outputs=("text",),
+            ),
+        },
+    )
+    seen = ended(running, graph)
+    assert [job.state for job in seen.values()] == [State.DONE, State.DONE]
+    assert running.store.read(seen["double"].outputs["text"]).decode() == "数据\n数据\n"
+    assert seen["make"].ended_at <= seen["double"].started_at  # type: ignore[operator]
+
+
+def test_each_output_has_a_signed_lineage_that_names_what_it_was_made_from(running: Platform) -> None:
+    make = command("sh", "-c", "mkdir -p outputs && echo 1 > outputs/one", outputs=("one",))
+    copy = command(
+        "sh", "-c", "mkdir -p outputs && cp inputs/one outputs/two && echo >> outputs/two", inputs={"one": "make.one"}, outputs=("two",)
+    )
+    seen = ended(running, submit(running, {"make": make, "copy": copy}))
+    with running.db.read() as connection:
+        held, _ = evidence.valid(connection, running.keyring, seen["copy"].outputs["two"], LINEAGE, now=running.clock.now())
+    assert held is not None
+    assert held.statement.predicate["inputs"] == {"one": seen["make"].outputs["one"]}
+    assert held.statement.predicate["job"] == seen["copy"].id
+
+
+def test_what_needs_a_failed_job_is_skipped_and_says_so(running: Platform) -> None:
+    graph = submit(
+        running,
+        {
+            "bad": command("sh", "-c", "echo going wrong >&2; exit 3"),
+            "after": command("true", needs=("bad",)),
+            "later": command("true", needs=("after",)),
+            "apart": command("true"),
+        },
+    )
+    seen = ended(running, graph)
+    assert {name: job.state for name, job in seen.items()} == {
+        "bad": State.FAILED,
+        "after": State.SKIPPED,
+        "later": State.SKIPPED,
+        "apart": State.DONE,
+    }
+    assert "going wrong" in json.dumps(seen["bad"].error)
+    assert "needs 'bad', which did not succeed" in seen["after"].reason
+
+
+@pytest.mark.parametrize(
+    ("argv", "limits", "code"),
+    [
+        ((*PYTHON, "x = bytearray(300 << 20); import time; time.sleep(30)"), {"memory_gib": 0.1}, "compute.out_of_memory"),
+        (("sleep", "30"), {"wall_s": 0.5}, "compute.out_of_time"),
+        ((*PYTHON, "while True: pass"), {"cpu_s": 1.0}, "compute.out_of_cpu_time"),
+        (("sh", "-c", "exit 7"), {}, "compute.failed"),
+        (("there-is-no-such-command",), {}, "compute.failed"),
+    ],
+)
+def test_a_job_that_ends_badly_is_recorded_with_the_reason(
+    running: Platform, argv: tuple[str, ...], limits: dict[str, float], code: str
+) -> None:
+    (job,) = ended(running, submit(running, {"job": command(*argv, **limits)})).values()
+    assert (job.state, (job.error or {})["code"]) == (State.FAILED, code)
+
+
+def test_a_failing_job_is_tried_as_often_as_it_asks(running: Platform) -> None:
+    flaky = "test $(ls .. | grep -c job) -ge 3 || exit 1"
+    (job,) = ended(running, submit(running, {"job": command("sh", "-c", flaky, retries=3)})).values()
+    assert (job.state, job.attempt) == (State.DONE, 3)
+
+
+def test_cancelling_ends_a_running_job_and_skips_what_needs_it(running: Platform) -> None:
+    graph = submit(running, {"long": command("sleep", "60"), "after": command("true", needs=("long",))})
+    until(running, graph, lambda seen: seen["long"].state is State.RUNNING)
+    running.db.write(lambda connection: jobs.ask_cancel(connection, f"{graph}.long", actor="tester", at=running.clock.now()))
+    seen = ended(running, graph, within_s=20)
+    assert (seen["long"].state, seen["after"].state) == (State.CANCELLED, State.SKIPPED)
+
+
+def test_a_job_that_could_never_fit_fails_at_once_with_the_figures(running: Platform) -> None:
+    (job,) = ended(running, submit(running, {"huge": command("true", cpus=64)})).values()
+    assert "64 CPUs where 2 are in all" in job.reason
+
+
+def test_a_waiting_job_says_what_it_waits_for(running: Platform) -> None:
+    graph = submit(running, {"first": command("sleep", "3", cpus=2), "second": command("true", cpus=1)})
+    seen = until(running, graph, lambda seen: "waits" in seen["second"].reason, within_s=3)
+    assert "asks for 1 CPUs where 0 are free" in seen["second"].reason
+    assert ended(running, graph)["second"].state is State.DONE
+
+
+def test_an_output_that_was_not_made_fails_the_job(running: Platform) -> None:
+    (job,) = ended(running, submit(running, {"job": command("true", outputs=("model",))})).values()
+    assert (job.state, "did not make its output 'outputs/model'" in job.reason) == (State.FAILED, True)
+
+
+def test_an_output_that_points_outside_is_refused(running: Platform) -> None:
+    (job,) = ended(
+        running, submit(running, {"job": command("sh", "-c", "mkdir -p outputs && ln -s /etc outputs/stolen", outputs=("stolen",))})
+    ).values()
+    assert job.state is State.REFUSED
+    assert not job.outputs
+
+
+def test_every_change_of_a_job_is_in_the_ledger_once(running: Platform) -> None:
+    graph = submit(running, {"job": command("true")})
+    ended(running, graph)
+    with running.db.read() as connection:
+        kinds = [entry.kind for entry in ledger.entries(connection, subject=f"{graph}.job")]
+        ledger.verify(connection)
+    assert [kind for kind in kinds if kind != "job.running"] == ["job.starting", "job.done"]
+
+
+def test_a_data_folder_has_one_dispatcher(running: Platform) -> None:
+    with pytest.raises(Conflict, match="runs this data folder"):
+        Dispatcher(running).start()
+
+
+def test_submitting_the_same_graph_twice_runs_it_once(running: Platform) -> None:
+    graph = submit(running, {"job": command("true")})
+    again = graph_of(running, graph)
+    running.db.write(
+        lambda connection: jobs.submit(
+            connection,
+            graph,
+            [jobs.NewJob(id=job.id, name=job.name, spec=job.spec, engine=job.engine) for job in again.values()],
+            organisation="city",
+            actor="tester",
+            at=running.clock.now(),
+        )
+    )
+    assert len(ended(running, graph)) == 1
