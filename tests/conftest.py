@@ -5,16 +5,22 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a shared machine is sometimes slow
+hypothesis.settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -42,16 +48,36 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             one.chmod(one.stat().st_mode | 0o755)
         shutil.chown(folder, "postgres")
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    run = [*as_user, f"{programs[-1]}/pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log")]
-    subprocess.run(
-        [*as_user, f"{programs[-1]}/initdb", "-D", str(folder / "data"), "-U", "headwater", "-A", "trust"], check=True, capture_output=True
+    made = subprocess.run(
+        [*as_user, f"{programs[-1]}/initdb", "-D", str(folder / "data"), "-U", "headwater", "-A", "trust"], capture_output=True, text=True
     )
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    subprocess.run([*run, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert made.returncode == 0, made.stderr
+    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*as_user, f"{programs[-1]}/postgres", "-D", str(folder / "data"), *options], stdout=log, stderr=log)
     try:
+        _wait_for_port(port, server)
         yield f"postgresql+pg8000://headwater@127.0.0.1:{port}"
     finally:
-        subprocess.run([*run, "-m", "immediate", "stop"], check=True, capture_output=True)
+        server.send_signal(signal.SIGINT)  # a fast shutdown: open connections are ended
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert server.poll() is None, "PostgreSQL ended at once"
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ The experiment is that of Weng et al. (ATC 2023): 1,213 nodes with 6,212 devices
 drawn from again until 130 % of the devices have been asked for; a pod that fits nowhere is turned away; the
 figure is the part of all devices in use at the end, mean of ten seeds. Where scores are equal the authors'
 scheduler takes the node with the lowest name. The released lists carry other names than the experiment had,
-so each seed here takes its own random order of nodes; the order of the list and two more are shown for ours.
+so each seed is run over several random orders of nodes; the order of the list and two more are shown apart.
 
     python -m tests.bench.twin_packing [--seeds 10] [--quick] [--lists default,cpu200] [--json FILE] [--check]
 """
@@ -12,6 +12,7 @@ so each seed here takes its own random order of nodes; the order of the list and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -22,12 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from headwater.compute.scheduler import packing, packing_bound
-from headwater.compute.scheduler.packing_state import DEVICES, MILLI, WHOLE_MILLI, Floats, Ints, Mix, Nodes, mix_of, nodes_of
-from headwater.core.errors import Unavailable
+from headwater.compute.scheduler.packing_state import DEVICES, MILLI, WHOLE_MILLI, Floats, Ints, Mix, Nodes, Request, mix_of, nodes_of
+from headwater.core.errors import BadInput, Unavailable
 
 TRACES = Path(__file__).resolve().parents[2].parent / "shared" / "traces"
 FIRST_SEED = 42
 """As in the source; ours was tuned on seeds 1 to 6."""
+ORDERS = 3
+"""Random node orders a seed: clustering and packing move by half a point with the order alone."""
 LOAD = 1.3
 LISTS = ("default", "cpu050", "cpu200", "gpushare40", "gpuspec33", "multigpu20")
 PUBLISHED_RULES = ("random", "dot-product", "clustering", "packing", "best-fit", "fragmentation-gradient")
@@ -45,6 +48,8 @@ FIRST_FIT_REFERENCE = {"default": 94.61, "cpu200": 93.57, "gpushare40": 92.93, "
 AGREEMENT_POINTS = 0.5
 OURS_UNALLOCATED = 4.0
 PLACEMENTS_A_SECOND = 5000
+ALONE = 1000
+REFUSE_NONE = "device patterns, none of the first 90 % refused"
 OURS, LEARNING = packing.LEAST_WASTE, "least-waste, learning"
 
 
@@ -64,7 +69,7 @@ class Results:
 
     seeds: int
     allocated: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """List, rule: one figure a seed."""
+    """List, rule: one figure a seed and node order."""
     at_load: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """List, rule, arrived %: mean allocated %."""
     gangs: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -72,6 +77,9 @@ class Results:
     orders: dict[str, dict[str, float]] = field(default_factory=dict)
     bounds: dict[str, dict[str, float]] = field(default_factory=dict)
     a_second: dict[str, float] = field(default_factory=dict)
+    """Placements of a stream, wall clock, one thread; a node's score is kept until the node changes."""
+    alone_a_second: dict[str, float] = field(default_factory=dict)
+    """Single calls of `place`, every node scored anew, from Python."""
 
     def mean(self, pods: str, rule: str) -> float:
         """Mean over the seeds."""
@@ -142,9 +150,14 @@ def arrivals(trace: Trace, seed: int, load: float = LOAD) -> tuple[Ints, Floats]
         stream.append(pod)
 
 
-def shuffled(nodes: Nodes, seed: int) -> Nodes:
-    """Return the nodes in this seed's order."""
-    return nodes.reordered(np.random.default_rng([seed, 1]).permutation(len(nodes.devices)))
+def _request(row: Ints) -> Request:
+    cpu, memory, devices, milli, types = (int(value) for value in row)
+    return Request(cpu_milli=cpu, memory_mib=memory, devices=devices, milli=milli, types=types)
+
+
+def shuffled(nodes: Nodes, seed: int, order: int = 0) -> Nodes:
+    """Return the nodes in one of this seed's orders."""
+    return nodes.reordered(np.random.default_rng([seed, order]).permutation(len(nodes.devices)))
 
 
 def measure(lists: Sequence[str], seeds: int, say: Callable[[str], None]) -> Results:
@@ -162,14 +175,15 @@ def measure(lists: Sequence[str], seeds: int, say: Callable[[str], None]) -> Res
 def _measure_list(results: Results, pods: str, trace: Trace) -> None:
     runs: dict[str, list[packing.Replay]] = {}
     for seed in range(FIRST_SEED, FIRST_SEED + results.seeds):
-        nodes = shuffled(trace.nodes, seed)
         requests, draws = arrivals(trace, seed)
-        ahead = packing.outlook(nodes, trace.mix)
-        for rule in packing.RULES:
-            runs.setdefault(rule, []).append(packing.replay(nodes, requests, ahead, draws, rule=rule))
-        runs.setdefault(LEARNING, []).append(packing.replay_learning(nodes, requests, draws))
+        for order in range(ORDERS):
+            nodes = shuffled(trace.nodes, seed, order)
+            ahead = packing.outlook(nodes, trace.mix)
+            for rule in packing.RULES:
+                runs.setdefault(rule, []).append(packing.replay(nodes, requests, ahead, draws, rule=rule))
+        runs.setdefault(LEARNING, []).append(packing.replay_learning(trace.nodes, requests, draws))
         if seed == FIRST_SEED:
-            results.bounds[pods] = _bounds(nodes, requests, runs[OURS][0])
+            results.bounds[pods] = _bounds(trace.nodes, requests, runs[OURS][0])
     results.allocated[pods] = {rule: [100 * float(run.allocated[-1]) for run in of] for rule, of in runs.items()}
     results.at_load[pods] = {
         rule: {f"{load:.0%}": 100 * float(np.mean([run.allocated_at(load) for run in of])) for load in (0.9, 1.0, 1.1)}
@@ -185,29 +199,28 @@ def _gangs_placed(run: packing.Replay, first: int) -> float:
 
 def _bounds(nodes: Nodes, requests: Ints, ours: packing.Replay) -> dict[str, float]:
     early = ours.arrived <= 0.9
-    return {
-        "vector": 100 * packing_bound.vector_bound(nodes, requests),
-        "device patterns": 100 * packing_bound.pattern_bound(nodes, requests),
-        "device patterns, nobody refused before 90%": 100 * packing_bound.pattern_bound(nodes, requests, must=requests[early]),
+    bounds = {
+        "any rule, volumes": 100 * packing_bound.vector_bound(nodes, requests),
+        "any rule, device patterns": 100 * packing_bound.pattern_bound(nodes, requests),
     }
+    with contextlib.suppress(BadInput):  # a list whose first 90 % cannot be placed whole has no such bound
+        bounds[REFUSE_NONE] = 100 * packing_bound.pattern_bound(nodes, requests, must=requests[early])
+    return bounds
 
 
 def _measure_orders(results: Results, trace: Trace) -> None:
     """Ours and two peers on the list's own order, its reverse, and large nodes first."""
     size = len(trace.nodes.devices)
-    orders = {"as listed": np.arange(size), "reversed": np.arange(size)[::-1], "large nodes first": np.argsort(-trace.nodes.devices, kind="stable")}
+    large = np.argsort(-trace.nodes.devices, kind="stable")
+    orders = {"as listed": np.arange(size), "reversed": np.arange(size)[::-1], "large nodes first": large}
     for name, order in orders.items():
         nodes = trace.nodes.reordered(order)
         ahead = packing.outlook(nodes, trace.mix)
         streams = [arrivals(trace, seed) for seed in range(FIRST_SEED, FIRST_SEED + results.seeds)]
         results.orders[name] = {
-            rule: 100 * float(np.mean([packing.replay(nodes, *_swap(stream, ahead), rule=rule).allocated[-1] for stream in streams]))
+            rule: 100 * float(np.mean([packing.replay(nodes, asked, ahead, draws, rule=rule).allocated[-1] for asked, draws in streams]))
             for rule in ("first-fit", "fragmentation-gradient", OURS)
         }
-
-
-def _swap(stream: tuple[Ints, Floats], ahead: object) -> tuple[Ints, object, Floats]:
-    return stream[0], ahead, stream[1]
 
 
 def _measure_speed(results: Results, trace: Trace) -> None:
@@ -218,6 +231,10 @@ def _measure_speed(results: Results, trace: Trace) -> None:
         began = time.perf_counter()
         packing.replay(trace.nodes, requests, ahead, draws, rule=rule)
         results.a_second[rule] = len(requests) / (time.perf_counter() - began)
+        began = time.perf_counter()
+        for row in requests[:ALONE]:
+            packing.place(trace.nodes, _request(row), ahead, rule=rule)
+        results.alone_a_second[rule] = ALONE / (time.perf_counter() - began)
 
 
 def bars(results: Results) -> list[Bar]:
@@ -231,15 +248,17 @@ def bars(results: Results) -> list[Bar]:
         found.append(Bar(name=f"agreement, {pods}", wanted=wanted, got=got, met=abs(off[worst]) <= AGREEMENT_POINTS))
     if "default" in results.allocated:
         left = 100 - results.mean("default", OURS)
-        found.append(Bar(name="ours, default", wanted=f"at most {OURS_UNALLOCATED} % unallocated", got=f"{left:.2f} %", met=left <= OURS_UNALLOCATED))
+        wanted = f"at most {OURS_UNALLOCATED} % unallocated"
+        found.append(Bar(name="ours, default", wanted=wanted, got=f"{left:.2f} %", met=left <= OURS_UNALLOCATED))
     for pods in results.allocated:
         ours, best, first = results.mean(pods, OURS), max(PUBLISHED[pods]), results.mean(pods, "first-fit")
         met = ours >= max(best, first, FIRST_FIT_REFERENCE.get(pods, 0.0))
         wanted = f"at least published best {best:.2f} and first fit {first:.2f}"
         found.append(Bar(name=f"ours, {pods}", wanted=wanted, got=f"{ours:.2f} %", met=met))
-    spread = [figures[OURS] for figures in results.orders.values()]
+    spread = sorted(100 - figures[OURS] for figures in results.orders.values())
     wanted = f"at most {OURS_UNALLOCATED} % unallocated in each of three node orders"
-    found.append(Bar(name="ours, node order", wanted=wanted, got=f"{100 - max(spread):.2f} to {100 - min(spread):.2f} %", met=100 - min(spread) <= OURS_UNALLOCATED))
+    got = f"{spread[0]:.2f} to {spread[-1]:.2f} %"
+    found.append(Bar(name="ours, node order", wanted=wanted, got=got, met=spread[-1] <= OURS_UNALLOCATED))
     for rule in ("fragmentation-gradient", OURS):
         speed = results.a_second[rule]
         wanted = f"{PLACEMENTS_A_SECOND:,} placements a second on 1,213 nodes"
@@ -249,7 +268,7 @@ def bars(results: Results) -> list[Bar]:
 
 def table(results: Results) -> str:
     """Return the tables as text."""
-    lines = [f"Allocated % of 6,212 devices at 130 % arrived, mean of {results.seeds} seeds (published figure in brackets)"]
+    lines = [f"Allocated % of 6,212 devices at 130 % arrived, mean of {results.seeds} seeds x {ORDERS} node orders (published in brackets)"]
     for pods, rules in results.allocated.items():
         lines.append(f"\n{pods}")
         known = dict(zip(PUBLISHED_RULES, PUBLISHED[pods], strict=True))
@@ -262,11 +281,15 @@ def table(results: Results) -> str:
         lines += [f"  bound: {name:<42}{bound:>8.2f}" for name, bound in results.bounds[pods].items()]
     lines.append("\nNode orders (default list), allocated %")
     lines += [f"  {name:<20}" + "".join(f"{rule} {value:.2f}   " for rule, value in of.items()) for name, of in results.orders.items()]
-    lines.append("\nPlacements a second, one thread, every node scored anew for every request")
-    lines.append("  " + "   ".join(f"{rule} {speed:,.0f}" for rule, speed in results.a_second.items()))
+    lines.append("\nPlacements a second, 1,213 nodes, one thread, wall clock: in a stream; by single calls on the empty fleet")
+    lines += [f"  {rule:<26}{speed:>12,.0f}{results.alone_a_second[rule]:>12,.0f}" for rule, speed in results.a_second.items()]
     lines.append("\n'gangs': part of the multi-device pods of the first pass through the list that were placed.")
     lines.append("'least-waste' and 'fragmentation-gradient' are told the mix of the list; 'learning' counts what has arrived.")
     return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -279,7 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true")
     wanted = parser.parse_args(argv)
     try:
-        results = measure(wanted.lists.split(","), 2 if wanted.quick else wanted.seeds, lambda text: print(text, file=sys.stderr, flush=True))
+        results = measure(wanted.lists.split(","), 2 if wanted.quick else wanted.seeds, _say)
     except Unavailable as error:
         print(f"skipped: {error}")
         return 0

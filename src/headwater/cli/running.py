@@ -123,13 +123,10 @@ def tried(client: Client, ended: dict[str, Any]) -> list[dict[str, Any]]:
     for job in ended["jobs"]:
         if job["step"] != "models.serve" or job["state"] not in GOOD:
             continue
-        name = job["params"]["name"]
-        model = client.get(f"/api/models/{name}")
-        rows = model["example_rows"][:1]
-        answer = client.post(f"/models/{name}/predict", {"rows": rows})
-        answers.append(
-            {"model": name, "address": f"{client.address}/models/{name}/predict", "asked": rows[0], "answered": answer, "record": model}
-        )
+        name = job["facts"]["model"]
+        row = client.get(f"/api/models/{name}")["example_rows"][0]
+        answer = client.post(f"/models/{name}/predict", {"rows": [row]})
+        answers.append({"model": name, "address": f"{client.address}/models/{name}/predict", "asked": row, "answered": answer})
     return answers
 
 

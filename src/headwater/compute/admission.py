@@ -92,3 +92,15 @@ def _lacking(asked: Resources, there: Capacity) -> str:
         if count > there.accelerators.get(chip, 0):
             return f"{count} {chip} where {there.accelerators.get(chip, 0)} are"
     return ""
+
+
+def allot(asked: Mapping[str, int], capacity: Capacity, running: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+    """Return the lowest free device indices of each chip that a job asks for; `running` is what others hold.
+
+    Admission has made sure that there are enough.
+    """
+    held = {chip: {index for one in running for index in one.get(chip, ())} for chip in asked}
+    return {
+        chip: [index for index in range(capacity.accelerators.get(chip, 0)) if index not in held[chip]][:count]
+        for chip, count in asked.items()
+    }

@@ -25,7 +25,7 @@ import structlog
 from sqlalchemy import Connection, update
 
 from headwater.compute import artifacts, jobs, reuse
-from headwater.compute.admission import Asking, Decision, Verdict, admit
+from headwater.compute.admission import Asking, Decision, Verdict, admit, allot
 from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.jobs import ON_ENGINE, Job, State
 from headwater.compute.work import Engine, EngineFactory, Observation, Phase, Reason, Work
@@ -103,8 +103,7 @@ class Dispatcher:
             queued = jobs.in_states(connection, {State.QUEUED}, limit=QUEUE_WINDOW)
         self._observe(active)
         queued = tuple(job for job in queued if not self._reused(job))
-        decisions = self._admitted(queued, active)
-        self._carry_out({job.id: job for job in queued}, decisions)
+        self._carry_out({job.id: job for job in queued}, self._admitted(queued, active), active)
         return bool(active or queued)
 
     def _lead(self) -> None:
@@ -207,17 +206,18 @@ class Dispatcher:
         asking = [Asking(job=job.id, engine=job.engine, resources=job.spec.resources) for job in queued]
         return admit(asking, capacity, running)
 
-    def _carry_out(self, queued: Mapping[str, Job], decisions: Sequence[Decision]) -> None:
+    def _carry_out(self, queued: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job]) -> None:
         """Record all decisions of a turn in one transaction, then start what was admitted."""
         news = [one for one in decisions if one.verdict is not Verdict.WAIT or queued[one.job].reason != one.reason]
         if not news:
             return
 
         def record(connection: Connection) -> None:
+            held = [job.devices or {} for job in active]
             for one in news:
                 job = queued[one.job]
                 with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled meanwhile
-                    self._record(connection, job, one)
+                    held.append(self._record(connection, job, one, held))
 
         self.platform.db.write(record)
         started = [one.job for one in news if one.verdict is Verdict.START]
@@ -228,23 +228,30 @@ class Dispatcher:
                 if job.state is State.STARTING:
                     self._in_background(job, self._launch)
 
-    def _record(self, connection: Connection, job: Job, decision: Decision) -> None:
+    def _record(
+        self, connection: Connection, job: Job, decision: Decision, held: Sequence[Mapping[str, Sequence[int]]]
+    ) -> Mapping[str, Sequence[int]]:
+        """Record a decision and return the devices that it gives out; `held` is what others have of them."""
         if decision.verdict is Verdict.WAIT:
             connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason))
-        elif decision.verdict is Verdict.NEVER:
+            return {}
+        if decision.verdict is Verdict.NEVER:
             error = {"code": "compute.never_fits", "message": decision.reason}
             self._move(connection, job, State.FAILED, reason=decision.reason, error=error)
-        else:
-            self._move(
-                connection,
-                job,
-                State.STARTING,
-                reason=decision.reason,
-                place=decision.reason,
-                attempt=job.attempt + 1,
-                started_at=self.platform.clock.now(),
-                reuse_key=reuse.key(job, resolve(connection, job)),
-            )
+            return {}
+        devices = allot(job.spec.resources.accelerators, self.engines[job.engine].capacity(), held)
+        self._move(
+            connection,
+            job,
+            State.STARTING,
+            reason=decision.reason,
+            place=decision.reason,
+            attempt=job.attempt + 1,
+            started_at=self.platform.clock.now(),
+            devices=devices,
+            reuse_key=reuse.key(job, resolve(connection, job)),
+        )
+        return devices
 
     def _launch(self, job: Job) -> None:
         try:
@@ -268,7 +275,12 @@ class Dispatcher:
             "settings": {"cpus": job.spec.resources.cpus},
         }
         return Work(
-            key=job.key, argv=job.spec.argv, task=task if job.spec.step else None, inputs=dict(inputs), resources=job.spec.resources
+            key=job.key,
+            argv=job.spec.argv,
+            task=task if job.spec.step else None,
+            inputs=dict(inputs),
+            resources=job.spec.resources,
+            devices=job.devices or {},
         )
 
     def _end(self, job: Job, seen: Observation) -> None:

@@ -70,6 +70,7 @@ jobs = Table(
     Column("result", JSON),
     Column("error", JSON),
     Column("usage", JSON),
+    Column("devices", JSON),
     Column("submitted_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
@@ -154,6 +155,7 @@ class Job:
     result: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
     usage: Mapping[str, Any] | None
+    devices: Mapping[str, Sequence[int]] | None
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

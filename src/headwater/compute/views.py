@@ -45,8 +45,9 @@ class JobView(BaseModel):
     inputs: dict[str, str] = Field(description="Where each input comes from.")
     params: dict[str, Any]
     statements: list[str] = Field(description="Digests of the statements issued when it finished.")
+    devices: dict[str, list[int]] | None = Field(description="Accelerators of the machine that it had, by chip and index.")
     error: dict[str, Any] | None
-    usage: dict[str, float] | None = Field(description="Seconds of wall and CPU time and peak GiB, as the engine measured them.")
+    usage: dict[str, float | None] | None = Field(description="Seconds of wall and CPU time and peak GiB; null is not measured.")
     resources: dict[str, Any]
     submitted_at: datetime
     started_at: datetime | None
@@ -89,6 +90,7 @@ def view(platform: Platform, job: Job) -> JobView:
         inputs={name: one.artifact or f"{one.job}.{one.output}" for name, one in job.spec.inputs.items()},
         params=dict(job.spec.params),
         statements=[*result.get("statements", []), *result.get("facts", {}).get("statements", [])],
+        devices={chip: list(indices) for chip, indices in job.devices.items()} if job.devices else None,
         error=dict(job.error) if job.error else None,
         usage=dict(job.usage) if job.usage else None,
         resources={"cpus": job.spec.resources.cpus, "memory_gib": job.spec.resources.memory_gib, "wall_s": job.spec.resources.wall_s},

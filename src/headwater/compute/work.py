@@ -46,11 +46,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB."""
+    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB. None is not measured."""
 
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    peak_memory_gib: float = 0.0
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    peak_memory_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,8 @@ class Work:
     inputs: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
     environment: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Indices of the accelerators that are this attempt's own, by chip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

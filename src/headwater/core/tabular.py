@@ -34,6 +34,7 @@ class Column(BaseModel):
     maximum: float | None = None
     values: tuple[int | str, ...] = Field((), description="Allowed values of a category; text values are coded by their position.")
     immutable: bool = Field(False, description="A person cannot change it (age): attacks and explanations must not move it.")
+    example: int | float | str | None = Field(None, description="A typical value: the median, or the most frequent category.")
     description: str = ""
 
     def code(self, value: Any) -> float:

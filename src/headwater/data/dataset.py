@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.store import digest_of_file
-from headwater.core.tabular import SIGNATURE_FILE
+from headwater.core.tabular import SIGNATURE_FILE, Signature
 from headwater.data import croissant
 from headwater.data.card import Card
 from headwater.data.split import PARTS, Part
@@ -36,10 +36,23 @@ def write_dataset(folder: Path, card: Card, table: RawTable, checked: Checked, p
     _write_parquet(folder / "rejected.parquet", _rejections(checked.rejected))
     quality = quality_of(card, table, checked, parts)
     _write_json(folder / "card.json", card.as_json())
-    _write_json(folder / SIGNATURE_FILE, card.signature().model_dump(mode="json"))
+    _write_json(folder / SIGNATURE_FILE, with_examples(card.signature(), checked.frame).model_dump(mode="json"))
     _write_json(folder / "quality.json", quality)
     _write_json(folder / "croissant.json", croissant.describe(card, files, rejected_rows=checked.rejected_rows))
     return quality
+
+
+def with_examples(signature: Signature, rows: pl.DataFrame) -> Signature:
+    """Return the signature with a typical value for each column: the most frequent category, or the lower median. Nobody's own row."""
+    columns = [column.model_copy(update={"example": _typical(rows[column.name], column.type)}) for column in signature.columns]
+    return signature.model_copy(update={"columns": tuple(columns)})
+
+
+def _typical(values: pl.Series, kind: str) -> Any:
+    known = values.drop_nulls().sort()
+    if known.is_empty():
+        return None
+    return known.mode().sort()[0] if kind == "category" else known[(len(known) - 1) // 2]
 
 
 def quality_of(card: Card, table: RawTable, checked: Checked, parts: Sequence[Part]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from headwater.core.tabular import Column, Signature
 
 
 def example_row(signature: Signature) -> dict[str, int | float | str]:
-    """Return one row that the model accepts: of each category its first value, of each number the middle of its range."""
-    return {column.name: _middle(column) for column in signature.columns}
+    """Return one row that the model accepts: the typical values of its data, or else of each column a value in its range."""
+    return {column.name: _middle(column) if column.example is None else column.example for column in signature.columns}
 
 
 def _middle(column: Column) -> int | float | str:

@@ -7,11 +7,12 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from headwater.core import canonical
-from headwater.core.errors import BadInput
+from headwater.core import canonical, yaml_lines
+from headwater.core.errors import BadFile, Problem
+
+KIND = "admission policy"
 
 RiskClass = Literal["U0", "U1", "U2", "U3", "U4"]
 RISK_ORDER: tuple[RiskClass, ...] = ("U0", "U1", "U2", "U3", "U4")
@@ -86,14 +87,16 @@ class Policy(_Part):
 
 
 def read(text: str | bytes, where: str = "policy.yaml") -> Policy:
-    """Return the policy that a YAML text holds. Raises BadInput with every problem."""
+    """Return the policy that a YAML text holds. Raises BadFile with every problem and its line."""
+    located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
     try:
-        return Policy.model_validate(yaml.safe_load(text))
+        return Policy.model_validate(located.value)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise BadInput(f"The admission policy is wrong: {problems}.", where=where) from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"The admission policy is not YAML: {error}.", where=where) from error
+        problems = [
+            Problem(where=f"{where}:{located.line(one['loc'])}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"])
+            for one in error.errors()
+        ]
+        raise BadFile(problems, KIND) from error
 
 
 @cache

@@ -6,12 +6,14 @@ changes nothing more.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from headwater.core import evidence, identity, ledger
 from headwater.core.errors import BadInput, Conflict, GateClosed, NotFound, Refused
@@ -57,21 +59,15 @@ def publish(platform: Platform, wish: Publication, rules: Policy | None = None) 
     rules, now = rules or policy.shipped(), platform.clock.now()
 
     def work(connection: Connection) -> tuple[Decision, Version | None]:
-        known = connection.execute(select(models.c.organisation).where(models.c.name == wish.name)).scalar_one_or_none()
-        if known is not None and not identity.covers(known, wish.organisation):
-            raise Refused(f"The name '{wish.name}' belongs to {known}.", "Choose another name.")
+        _check_owner(connection, wish)
         decision = gate.decide(evidence_for(connection, platform.keyring, wish.digest, rules, now=now), rules, wish.request)
         if not decision.allowed:
             body = {"digest": wish.digest, "risk_class": wish.risk_class, "reasons": list(decision.reasons), "job": wish.job}
             ledger.append(connection, "model.refused", subject=wish.name, actor=wish.actor, at=now, body=body)
             return decision, None
-        if known is None:
-            row = {"organisation": wish.organisation, "title": dict(wish.title) or {"zh": wish.name, "en": wish.name}}
-            connection.execute(insert(models).values(name=wish.name, created_by=wish.actor, created_at=now, **row))
-        model = get(connection, wish.name)
-        return decision, _same(model, wish) or _admit(
-            connection, platform.keyring, model, wish, Terms(decision=decision, policy=rules, at=now)
-        )
+        model = _named(connection, wish, now)
+        terms = Terms(decision=decision, policy=rules, at=now)
+        return decision, _same(model, wish) or _admit(connection, platform.keyring, model, wish, terms)
 
     decision, version = platform.db.write(work)
     if version is None:
@@ -161,6 +157,23 @@ def closed(what: str, decision: Decision) -> GateClosed:
     """Return the error that says why the gate is shut."""
     listed = "\n".join(f"  - {reason}" for reason in decision.reasons)
     return GateClosed(f"{what}:\n{listed}\n", "Bring what is missing, then try again.", reasons=list(decision.reasons))
+
+
+def _check_owner(connection: Connection, wish: Publication) -> None:
+    owner = connection.execute(select(models.c.organisation).where(models.c.name == wish.name)).scalar_one_or_none()
+    if owner is not None and not identity.covers(owner, wish.organisation):
+        raise Refused(f"The name '{wish.name}' belongs to {owner}.", "Choose another name.")
+
+
+def _named(connection: Connection, wish: Publication, at: datetime) -> Model:
+    """Return the model of that name, made if it is new, and kept from other writers until this transaction ends."""
+    row = {"name": wish.name, "organisation": wish.organisation, "title": dict(wish.title) or {"zh": wish.name, "en": wish.name}}
+    if connection.execute(select(models.c.name).where(models.c.name == wish.name)).first() is None:
+        with contextlib.suppress(IntegrityError), connection.begin_nested():  # another writer made it between the look and the insert
+            connection.execute(insert(models).values(created_by=wish.actor, created_at=at, **row))
+    connection.execute(select(models.c.name).where(models.c.name == wish.name).with_for_update()).one()
+    _check_owner(connection, wish)
+    return get(connection, wish.name)
 
 
 def _same(model: Model, wish: Publication) -> Version | None:

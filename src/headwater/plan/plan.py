@@ -6,30 +6,23 @@ from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.core.errors import BadInput, NotFound, Problem, Unavailable
+from headwater.core import yaml_lines
+from headwater.core.errors import BadFile, NotFound, Problem, Unavailable
+from headwater.core.yaml_lines import Located
+from headwater.core.yaml_lines import Path as Place
 
-SCHEMA = "headwater.plan/1"
-LARGEST_FILE = 4 << 20
+KIND = "plan file"
 SHIPPED = "bj-ai-2023.yaml"
 
 
-class BadPlan(BadInput):
+class BadPlan(BadFile):
     """A plan file is wrong; all its problems are listed at once."""
 
     code = "plan.bad_plan"
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        self.problems = problems
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in the plan file.\n{listed}", "It was not loaded.")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return BadPlan, (self.problems,)
 
 
 class _Part(BaseModel):
@@ -168,20 +161,24 @@ class Plan(_Part):
 
 
 def read(text: str | bytes, where: str = "plan") -> Plan:
-    """Return the plan that a YAML text holds. Raises BadPlan with every problem."""
-    if len(text) > LARGEST_FILE:
-        raise BadPlan((Problem(where=where, what=f"The file is larger than {LARGEST_FILE} bytes."),))
+    """Return the plan that a YAML text holds. Raises BadPlan with every problem and its line."""
     try:
-        told: Any = yaml.safe_load(text)
-        plan = Plan.model_validate(told)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BadPlan((Problem(where=where, what=f"This is not YAML: {error}"),)) from error
+        located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
+    except UnicodeDecodeError as error:
+        raise BadPlan([Problem(where=where, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
+    except BadFile as error:
+        raise BadPlan(error.problems, KIND) from error
+    try:
+        plan = Plan.model_validate(located.value)
     except ValidationError as error:
-        problems = (Problem(where=f"{where}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"]) for one in error.errors())
-        raise BadPlan(tuple(problems)) from error
-    if found := tuple(Problem(where=f"{where}, {place}", what=what) for place, what in _problems(plan)):
-        raise BadPlan(found)
+        raise BadPlan([Problem(where=_where(located, one["loc"], where), what=one["msg"]) for one in error.errors()], KIND) from error
+    if problems := [Problem(where=_where(located, place, where), what=what) for place, what in _problems(plan)]:
+        raise BadPlan(problems, KIND)
     return plan
+
+
+def _where(located: Located, place: Place, file: str) -> str:
+    return f"{file}:{located.line(place)}, {'.'.join(map(str, place)) or 'file'}"
 
 
 def load(path: str = "") -> Plan:
@@ -199,23 +196,23 @@ def _shipped() -> Plan:
     return read(files("headwater.plan").joinpath("plans", SHIPPED).read_bytes(), SHIPPED)
 
 
-def _problems(plan: Plan) -> Iterator[tuple[str, str]]:
+def _problems(plan: Plan) -> Iterator[tuple[Place, str]]:
     yield from _repeated("clauses", [clause.id for clause in plan.clauses])
     yield from _repeated("indicators", [one.id for one in plan.indicators])
     seen: set[str] = set()
-    for clause in plan.clauses:
-        place = f"clauses.{clause.id}"
+    for number, clause in enumerate(plan.clauses):
         if clause.parent and clause.parent not in seen:
-            yield place, f"Its parent '{clause.parent}' does not stand before it."
+            yield ("clauses", number, "parent"), f"The parent '{clause.parent}' of '{clause.id}' does not stand before it."
         seen.add(clause.id)
         for body in clause.bodies:
             if body not in plan.bodies:
-                yield place, f"There is no body '{body}'."
+                yield ("clauses", number, "bodies"), f"There is no body '{body}'."
         for one in clause.evidence:
             if bool(one.ledger) == bool(one.statements) or (one.where and one.ledger):
-                yield f"{place}.evidence", "Name either a kind of ledger entry, or a type of statement with an optional 'where'."
-    for measure in plan.indicators:
-        yield from ((f"indicators.{measure.id}", what) for what in _measure_problems(plan, measure))
+                what = "Name either a kind of ledger entry, or a type of statement with an optional 'where'."
+                yield ("clauses", number, "evidence"), what
+    for number, measure in enumerate(plan.indicators):
+        yield from ((("indicators", number), f"{measure.id}: {what}") for what in _measure_problems(plan, measure))
 
 
 def _measure_problems(plan: Plan, one: Indicator) -> Iterator[str]:
@@ -231,6 +228,7 @@ def _measure_problems(plan: Plan, one: Indicator) -> Iterator[str]:
         yield "A target 'between', and only that, has an upper end."
 
 
-def _repeated(place: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{place}.{name}", "This id is used more than once."
+def _repeated(part: str, names: list[str]) -> Iterator[tuple[Place, str]]:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield (part, number), f"The id '{name}' is used more than once."

@@ -7,13 +7,16 @@ says later.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, ForeignKey, Index, Integer, String, Table, Text, false, insert, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from headwater.core import canonical, evidence, identity
 from headwater.core.clock import to_text
@@ -172,16 +175,24 @@ def facts_of(connection: Connection, keyring: Keyring, record: Record, *, now: d
 
 
 def keep_definition(connection: Connection, definition: Definition) -> None:
-    """Keep the definition that a case is opened under. Keeping it twice changes nothing."""
+    """Keep the definition that a case is opened under. Keeping it twice, or from two writers at once, changes nothing."""
     known = connection.execute(select(procedures.c.digest).where(procedures.c.digest == definition.digest)).first()
-    if known is None:
-        body = canonical.to_bytes(definition.as_json()).decode()
-        row = {"digest": definition.digest, "id": definition.id, "version": definition.version, "body": body}
+    if known is not None:
+        return
+    body = canonical.to_bytes(definition.as_json()).decode()
+    row = {"digest": definition.digest, "id": definition.id, "version": definition.version, "body": body}
+    with contextlib.suppress(IntegrityError), connection.begin_nested():  # another writer kept it between the look and the insert
         connection.execute(insert(procedures).values(**row))
 
 
 def _kept_definition(connection: Connection, digest: str) -> Definition:
     body = connection.execute(select(procedures.c.body).where(procedures.c.digest == digest)).scalar_one()
+    return _read_kept(body, digest)
+
+
+@lru_cache(maxsize=64)
+def _read_kept(body: str, digest: str) -> Definition:
+    """Return a kept definition; remembered, since equal text under an equal digest never reads differently."""
     definition = from_json(json.loads(body), f"procedure {digest[:19]}…")
     if definition.digest != digest:
         raise Broken(f"The kept procedure {digest[:19]}… was altered.", "Restore it from a backup.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +46,7 @@ def fill(platform: Platform, case: str, fields: Mapping[str, Any], who: Party, *
     """Fill in or change fields. Raises Conflict where the case has moved on from `version`, else as `engine.filling`."""
 
     def work(connection: Connection) -> Record:
-        record = get(connection, case, version=version)
+        record = _locked(connection, case, version=version)
         event = engine.filling(record.definition, record.case, fields, who, at=platform.clock.now())
         return _changed(connection, platform.keyring, record, event)
 
@@ -55,13 +55,13 @@ def fill(platform: Platform, case: str, fields: Mapping[str, Any], who: Party, *
 
 def decide(platform: Platform, case: str, wish: Move, *, version: int) -> Record:
     """Make a transition with its effects. Raises Conflict where the case has moved on from `version`, else as `engine.moving`."""
-    return platform.db.write(lambda connection: moved(connection, platform.keyring, get(connection, case, version=version), wish))
+    return platform.db.write(lambda connection: moved(connection, platform.keyring, _locked(connection, case, version=version), wish))
 
 
 def check(platform: Platform, case: str, *, version: int) -> Record:
     """Let the procedure's automatic rule decide. Raises Conflict where it has nothing to decide, GateClosed with all that is missing."""
     now = platform.clock.now()
-    return platform.db.write(lambda connection: checked(connection, platform.keyring, get(connection, case, version=version), at=now))
+    return platform.db.write(lambda connection: checked(connection, platform.keyring, _locked(connection, case, version=version), at=now))
 
 
 def file_at_once(platform: Platform, new: NewCase, *, submit: str) -> Record:
@@ -87,7 +87,7 @@ def record_overdue(platform: Platform) -> int:
     def work(connection: Connection) -> int:
         now = platform.clock.now()
         open_cases = connection.execute(select(cases.c.id).order_by(cases.c.id)).scalars().all()
-        return sum(_expire(connection, platform.keyring, get(connection, case), now=now) for case in open_cases)
+        return sum(_expire(connection, platform.keyring, _locked(connection, case), now=now) for case in open_cases)
 
     return platform.db.write(work)
 
@@ -125,6 +125,12 @@ def checked(connection: Connection, keyring: Keyring, record: Record, *, at: dat
     raise Conflict(f"The case is '{record.case.state}': no automatic rule decides here.", "It may be decided already.")
 
 
+def _locked(connection: Connection, case: str, *, version: int | None = None) -> Record:
+    """Return a case that no other writer can change until this transaction ends. Raises as `cases.get`."""
+    connection.execute(select(cases.c.id).where(cases.c.id == case).with_for_update()).one_or_none()
+    return get(connection, case, version=version)
+
+
 def _expire(connection: Connection, keyring: Keyring, record: Record, *, now: datetime) -> int:
     """Record a case's clocks that have run out, act on them, and return how many there were."""
     happened = engine.expiring(record.definition, record.case, at=now)
@@ -157,7 +163,7 @@ def _changed(connection: Connection, keyring: Keyring, record: Record, event: Ev
     row = update(cases).where(cases.c.id == record.id, cases.c.version == record.case.version)
     if connection.execute(row.values(statement=statement, **_folded(case, event.at))).rowcount != 1:
         raise Conflict("Another writer changed the case first.", "Look at it again.")
-    return get(connection, record.id)
+    return replace(record, case=case, statement=statement, changed_at=event.at, clocks=engine.running(record.definition, case))
 
 
 def _folded(case: Case, at: datetime) -> dict[str, Any]:

@@ -7,40 +7,30 @@ person may not combine. Everything wrong in a file is reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.core import canonical
-from headwater.core.errors import BadInput, NotFound, Problem
+from headwater.core import canonical, yaml_lines
+from headwater.core.errors import BadFile, NotFound, Problem
 from headwater.core.identity import Permission
+from headwater.core.yaml_lines import Path
 from headwater.programmes.calendar import Unit
 from headwater.programmes.expression import Expression, parse
 
-SCHEMA = "headwater.procedure/1"
-LARGEST_FILE = 1 << 20
+KIND = "procedure's definition"
 BUILT_IN_FACTS = frozenset({"missing", "attempts", "days_in_state"})
 """Facts that every guard may read: how much is missing, how often this transition was made, days in the present state."""
 
 
-class BadDefinition(BadInput):
+class BadDefinition(BadFile):
     """A procedure's definition is wrong; all its problems are listed at once."""
 
     code = "programmes.bad_definition"
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        self.problems = problems
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__(f"{count} in the procedure's definition.\n{listed}", "It was not loaded.")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return BadDefinition, (self.problems,)
 
 
 class _Part(BaseModel):
@@ -190,27 +180,35 @@ class Definition(_Part):
 
 def from_json(told: Any, where: str = "definition") -> Definition:
     """Return the checked definition. Raises BadDefinition with every problem."""
-    try:
-        definition = Definition.model_validate(told)
-    except ValidationError as error:
-        raise BadDefinition(
-            tuple(Problem(where=f"{where}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"]) for one in error.errors())
-        ) from error
-    from headwater.programmes.soundness import problems_of
-
-    if problems := problems_of(definition, where):
-        raise BadDefinition(problems)
-    return definition
+    return _checked(told, lambda path: f"{where}, {_dotted(path)}")
 
 
 def read(text: str | bytes, where: str = "definition") -> Definition:
-    """Return the definition that a YAML text holds. Raises BadDefinition."""
-    if len(text) > LARGEST_FILE:
-        raise BadDefinition((Problem(where=where, what=f"The file is larger than {LARGEST_FILE} bytes."),))
+    """Return the definition that a YAML text holds. Raises BadDefinition with every problem and its line."""
     try:
-        return from_json(yaml.safe_load(text), where)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BadDefinition((Problem(where=where, what=f"This is not YAML: {error}"),)) from error
+        located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
+    except UnicodeDecodeError as error:
+        raise BadDefinition([Problem(where=where, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
+    except BadFile as error:
+        raise BadDefinition(error.problems, KIND) from error
+    return _checked(located.value, lambda path: f"{where}:{located.line(path)}, {_dotted(path)}")
+
+
+def _checked(told: Any, where: Callable[[Path], str]) -> Definition:
+    from headwater.programmes.soundness import problems_of
+
+    try:
+        definition = Definition.model_validate(told)
+    except ValidationError as error:
+        raise BadDefinition([Problem(where=where(one["loc"]), what=one["msg"]) for one in error.errors()], KIND) from error
+    problems = [Problem(where=where(tuple(place.split("."))), what=what) for place, what in problems_of(definition)]
+    if problems:
+        raise BadDefinition(problems, KIND)
+    return definition
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(map(str, path)) or "file"
 
 
 @cache

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from headwater.core.errors import BadInput, Problem
+from headwater.core.errors import BadInput
 from headwater.programmes.definition import BUILT_IN_FACTS, Definition, Transition
 from headwater.programmes.expression import parse
 
-
-def problems_of(definition: Definition, where: str) -> tuple[Problem, ...]:
-    """Return every problem of a definition, in the order of the file."""
-    checks = (_roles, _fields, _states, _transitions, _clocks, _evidence, _register)
-    return tuple(Problem(where=f"{where}, {place}", what=what) for check in checks for place, what in check(definition))
-
-
 Found = Iterator[tuple[str, str]]
+
+
+def problems_of(definition: Definition) -> Found:
+    """Yield every problem of a definition: the place, as keys joined by dots, and what is wrong there."""
+    for check in (_roles, _fields, _states, _transitions, _clocks, _evidence, _register):
+        yield from check(definition)
 
 
 def _roles(it: Definition) -> Found:

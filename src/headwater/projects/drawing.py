@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-BOX_WIDTH, BOX_HEIGHT = 128, 46
-GAP_X, GAP_Y = 34, 14
+BOX_WIDTH, BOX_HEIGHT = 106, 44
+GAP_X, GAP_Y = 24, 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,12 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """A line from one job to one that needs it; `path` is SVG path data."""
+    """A line from one job to one that needs it; `path` is SVG path data, `far` tells that it passes over a column."""
 
     source: str
     target: str
     path: str
+    far: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,14 @@ def _stream(source: Box, target: Box, columns: Mapping[str, int]) -> Stream:
     """Return the line between two boxes; one that passes over a column bends below the row it starts in."""
     left, right = source.x + BOX_WIDTH, target.x
     start, end = source.y + BOX_HEIGHT // 2, target.y + BOX_HEIGHT // 2
-    if columns[target.name] - columns[source.name] <= 1:
+    far = columns[target.name] - columns[source.name] > 1
+    if not far:
         middle = (left + right) // 2
         path = f"M{left} {start}C{middle} {start} {middle} {end} {right} {end}"
     else:
         low = max(source.y, target.y) + BOX_HEIGHT + GAP_Y // 2
-        path = f"M{left} {start}c14 0 8 {low - start} 22 {low - start}H{right - 22}c14 0 8 {end - low} 22 {end - low}"
-    return Stream(source=source.name, target=target.name, path=path)
+        path = f"M{left} {start}c12 0 6 {low - start} 18 {low - start}H{right - 18}c12 0 6 {end - low} 18 {end - low}"
+    return Stream(source=source.name, target=target.name, path=path, far=far)
 
 
 def _detour(names: Sequence[str], needs: Mapping[str, Sequence[str]], columns: Mapping[str, int]) -> int:

@@ -60,7 +60,6 @@ class Pages:
             "short": short,
             "size": size,
             "number": number,
-            "amount": amount,
             "told": _told,
         }
         self.environment.globals |= {"t": _text, "label": _label}
@@ -123,10 +122,12 @@ def since(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def short(digest: str) -> Markup:
-    """Return a digest cut for reading, whole for a closer look and for copying by machines."""
-    digits = digest.removeprefix("sha256:")
-    return Markup('<code class="digest" title="{}">{}…</code>').format(digest, digits[:12]) if len(digits) > 16 else escape(digest)
+def short(name: str) -> Markup:
+    """Return a digest or a long id cut for reading, whole for a closer look; names that people gave stay whole."""
+    digits = name.removeprefix("sha256:")
+    if len(digits) <= 16 or set(digits) - set("0123456789abcdef/"):
+        return escape(name)
+    return Markup('<code class="digest" title="{}">{}…</code>').format(name, digits[:12])
 
 
 def size(count: float | None) -> str:
@@ -144,12 +145,8 @@ def number(value: float | None) -> str:
     """Return a figure with as many digits as a person reads: four significant ones."""
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def amount(value: float) -> str:
-    """Return a large figure whole, with separators."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+    whole = float(value).is_integer() and abs(value) < 1e15
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def zone() -> str:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,7 +65,7 @@ class Watched:
         except Exception as error:  # noqa: BLE001 - the edge: whatever a route did not foresee is logged here, with a reference
             problem = problems.fault(error)
             if status == 0:
-                await problems.as_json(problem, HEADERS)(scope, receive, noted)
+                await _told(scope, problem)(scope, receive, noted)
         finally:
             self._note(scope, status, time.perf_counter() - started)
 
@@ -72,6 +73,16 @@ class Watched:
         route = str(getattr(scope.get("route"), "path", "unmatched"))
         self.metrics.request(method=scope["method"], route=route, status=status, took_s=took_s)
         LOG.info("http.request", method=scope["method"], route=route, status=status, took_ms=round(took_s * 1000, 1))
+
+
+def _told(scope: Scope, problem: problems.Problem) -> Response:
+    try:
+        response = problems.respond(Request(scope), problem)
+    except Exception as error:  # noqa: BLE001 - the page about the fault failed too: then the fault is told without one
+        LOG.error("http.fault_page", error=str(error))
+        response = problems.as_json(problem)
+    response.headers.update(HEADERS)
+    return response
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from headwater.core.steps import Resources
 
 
 def command(
-    *argv: str, needs: tuple[str, ...] = (), outputs: tuple[str, ...] = (), inputs: Mapping[str, str] | None = None, **resources: float
+    *argv: str, needs: tuple[str, ...] = (), outputs: tuple[str, ...] = (), inputs: Mapping[str, str] | None = None, **resources: object
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[str, str], Resources]:
     """Describe a job that runs a command; `inputs` maps an input to `job.output` of the same graph."""
     told = {"cpus": 0.5, "memory_gib": 0.1, "wall_s": 60.0} | resources

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from headwater.compute import jobs
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import State
-from headwater.core import evidence, ledger
+from headwater.core import evidence, ledger, platform, settings
 from headwater.core.errors import Conflict
 from headwater.core.platform import Platform
 from headwater.core.statement import LINEAGE
@@ -166,3 +167,19 @@ def test_submitting_the_same_graph_twice_runs_it_once(running: Platform) -> None
         )
     )
     assert len(ended(running, graph)) == 1
+
+
+def test_each_job_sees_the_accelerators_that_are_its_own(tmp_path: Path) -> None:
+    chosen = settings.load(data_folder=tmp_path / "data", local_cpus=8, local_memory_gib=4, local_accelerators={"ascend910b": 4})
+    see = "mkdir -p outputs; echo $ASCEND_RT_VISIBLE_DEVICES > outputs/seen; sleep 1"
+    with platform.opened(chosen) as site:
+        site.found()
+        dispatcher = Dispatcher(site)
+        dispatcher.start()
+        graph = submit(site, {name: command("sh", "-c", see, outputs=("seen",), accelerators={"ascend910b": 2}) for name in "abc"})
+        seen = ended(site, graph)
+        dispatcher.stop()
+        told = {name: site.store.read(job.outputs["seen"]).decode().strip() for name, job in seen.items()}
+    assert {told["a"], told["b"]} == {"0,1", "2,3"}
+    assert told["c"] in {"0,1", "2,3"}
+    assert seen["c"].started_at >= min(seen["a"].ended_at, seen["b"].ended_at)  # type: ignore[operator, type-var]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from local_jobs import Jobs, appears, processes_of, zombies
+from local_jobs import Jobs, appears, cpu_s_of, processes_of, zombies
 
 from headwater.compute.engines.local import capacity_of, memory_gib
 from headwater.compute.work import Phase, Reason, Work
@@ -113,6 +113,26 @@ def test_no_process_survives_a_cancel_though_it_ignores_being_asked_and_left_its
     assert processes_of("sleep 61.25") == []
 
 
+def test_a_job_that_floods_its_log_and_ignores_being_asked_is_ended_all_the_same(jobs: Jobs) -> None:
+    jobs.start("one", "sh", "-c", "trap '' TERM; exec yes 68.25", wall_s=0.3)
+    ended = jobs.ended("one")
+    assert (ended.reason, ended.exit_code) == (Reason.OUT_OF_TIME, 128 + signal.SIGKILL)
+    assert ended.usage.wall_s < 5
+    assert processes_of("yes 68.25") == []
+
+
+def test_a_runner_that_waits_for_its_job_to_clean_up_rests_meanwhile(jobs: Jobs) -> None:
+    folder = jobs.start("one", "sh", "-c", "trap '' TERM; sleep 0.1; touch ready; sleep 69.25; sleep 69.25")
+    appears(folder / "ready")
+    runner = jobs.runner("one")
+    jobs.engine.cancel("one")
+    used_s = 0.0
+    while jobs.engine.poll(["one"])["one"].phase is Phase.RUNNING:
+        used_s = max(used_s, cpu_s_of(runner))
+        time.sleep(0.02)
+    assert used_s < 0.35
+
+
 def test_no_process_survives_a_job_that_has_succeeded(jobs: Jobs) -> None:
     ended = jobs.run("one", "sh", "-c", "setsid sleep 62.25 & (env -i /bin/sleep 62.25 &)")
     assert ended.phase is Phase.SUCCEEDED
@@ -191,7 +211,7 @@ def test_a_job_gets_none_of_the_servers_environment_and_none_of_its_files(
     folder = jobs.engine.folder("one")
     told = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert not {"HEADWATER_DATABASE_URL", "SECRET", "USER", "PYTHONPATH"} & told.keys()
-    assert (told["HOME"], told["TMPDIR"], told["HEADWATER_ATTEMPT"]) == (str(folder), f"{folder}/tmp", str(folder))
+    assert (told["HOME"], told["TMPDIR"], told["HW_ATTEMPT"]) == (str(folder), f"{folder}/tmp", str(folder))
     assert (told["OMP_NUM_THREADS"], told["CUDA_VISIBLE_DEVICES"], told["ASCEND_RT_VISIBLE_DEVICES"]) == ("2", "1,3", "")
     opened = [line.split(" -> ")[1] for line in log.splitlines() if " -> " in line]
     assert {path for path in opened if not path.startswith(("pipe:", "/proc/"))} == {"/dev/null"}
@@ -285,7 +305,7 @@ def test_what_a_job_writes_into_the_runners_files_is_not_believed(jobs: Jobs) ->
 def test_thirty_attempts_at_once_all_end_and_leave_no_zombie(jobs: Jobs) -> None:
     keys = [f"job-{number}" for number in range(30)]
     for key in keys:
-        jobs.start(key, "sh", "-c", "sleep 0.2; echo $HEADWATER_ATTEMPT")
+        jobs.start(key, "sh", "-c", "sleep 0.2; echo $HW_ATTEMPT")
     assert {jobs.ended(key).phase for key in keys} == {Phase.SUCCEEDED}
     assert [jobs.log(key).strip() for key in keys] == [str(jobs.engine.folder(key)) for key in keys]
     last_s = time.monotonic() + 5

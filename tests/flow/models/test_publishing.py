@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -167,6 +168,15 @@ def test_other_terms_or_another_model_make_a_new_version(site: Platform, tmp_pat
         )
     ]
     assert numbers == [1, 2, 3]
+
+
+def test_many_publishers_at_once_get_one_version_each(any_site: Platform, tmp_path: Path) -> None:
+    digests = [stored_model(any_site, tmp_path, bias=float(number)) for number in range(6)]
+    for digest in digests:
+        vouch(any_site, digest)
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [pool.submit(publishing.publish, any_site, wish(digest, job=f"run-{number}")) for number, digest in enumerate(digests * 2)]
+    assert sorted(one.result().number for one in jobs) == sorted([*range(1, 7), *range(1, 7)])
 
 
 def test_a_name_belongs_to_its_organisation(site: Platform, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from headwater.models import publishing, serving
 from headwater.models.example import example_row
 from headwater.models.publishing import Publication
 from headwater.models.serving import MOST_ROWS, Serving
-from tests.flow.models.evidence_for_models import ROW, SIGNATURE, issue, make_model, revoke, stored_model, vouch, graded
+from tests.flow.models.evidence_for_models import ROW, SIGNATURE, graded, issue, make_model, revoke, stored_model, vouch
 
 CALLER = Actor(id="c1", name="caller", organisation="city", grants=(Grant(role="caller", scope="city"),))
 
@@ -64,7 +64,9 @@ def test_the_served_version_answers_with_label_probabilities_digest_and_grades(s
         (ROW | {"colour": "red"}, "row 1: Unknown column 'colour'"),
     ],
 )
-def test_a_wrong_value_is_named_by_row_and_column(site: Platform, answering: Serving, tmp_path: Path, row: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_named_by_row_and_column(
+    site: Platform, answering: Serving, tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
     published(site, stored_model(site, tmp_path))
     with pytest.raises(BadInput, match=message):
         answering.predict("credit", [ROW, row], CALLER)
@@ -108,7 +110,9 @@ def test_a_revocation_stops_the_answers_within_seconds_and_says_why(
         answering.predict("credit", [ROW], CALLER)
 
 
-def test_a_grade_that_expires_while_the_model_answers_stops_it(site: Platform, clock: FixedClock, answering: Serving, tmp_path: Path) -> None:
+def test_a_grade_that_expires_while_the_model_answers_stops_it(
+    site: Platform, clock: FixedClock, answering: Serving, tmp_path: Path
+) -> None:
     digest = stored_model(site, tmp_path)
     held = published(site, digest)
     issue(site, TRUST_GRADE, digest, graded(), expires_at=clock.now() + timedelta(hours=1))
@@ -128,7 +132,9 @@ def test_a_worse_grade_stops_it_too(site: Platform, clock: FixedClock, answering
         answering.predict("credit", [ROW], CALLER)
 
 
-def test_a_newly_served_version_takes_over_while_questions_come(site: Platform, clock: FixedClock, answering: Serving, tmp_path: Path) -> None:
+def test_a_newly_served_version_takes_over_while_questions_come(
+    site: Platform, clock: FixedClock, answering: Serving, tmp_path: Path
+) -> None:
     published(site, stored_model(site, tmp_path))
     with ThreadPoolExecutor(4) as callers:
         before = [callers.submit(answering.predict, "credit", [ROW], CALLER) for _ in range(20)]

@@ -17,7 +17,9 @@ from headwater.models import publishing, steps
 from tests.flow.models.evidence_for_models import revoke, stored_model, vouch
 
 
-def run(site: Platform, step: Step, folder: Path, job: str, *, inputs: dict[str, Path] | None = None, model: str = "", **params: Any) -> Task:
+def run(
+    site: Platform, step: Step, folder: Path, job: str, *, inputs: dict[str, Path] | None = None, model: str = "", **params: Any
+) -> Task:
     task = Task(
         step=step.name,
         params=step.params.model_validate(params),
@@ -88,7 +90,9 @@ def test_serving_needs_to_know_exactly_what(site: Platform, tmp_path: Path, para
         run(site, steps.serve, tmp_path, "r1.serve", inputs={"publication": publication} if params else {}, **params)
 
 
-@pytest.mark.parametrize("params", [{"name": "x", "risk_class": "U9"}, {"name": "x", "minimum": {"fairness": "F"}}, {"name": "x", "colour": 1}, {}])
+@pytest.mark.parametrize(
+    "params", [{"name": "x", "risk_class": "U9"}, {"name": "x", "minimum": {"fairness": "F"}}, {"name": "x", "colour": 1}, {}]
+)
 def test_wrong_parameters_are_refused_before_anything_runs(params: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         steps.PublishParams.model_validate(params)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from sqlalchemy import Connection
 
+from headwater.core import evidence as statements
 from headwater.core import identity, ledger
 from headwater.core.platform import Platform
 from headwater.core.statement import LINEAGE, PUBLICATION, TRUST_GRADE
 from headwater.plan import evidence
+from headwater.plan.indicators import Reading
 from headwater.plan.plan import load, read
 from tests.flow.models.evidence_for_models import issue, revoke
 
@@ -20,7 +24,7 @@ def state(site: Platform, clause: str) -> evidence.ClauseState:
     return evidence.overview(site).clause(clause)
 
 
-def reading(site: Platform, name: str) -> evidence.Reading:
+def reading(site: Platform, name: str) -> Reading:
     return next(one for clause in evidence.overview(site).clauses for one in clause.indicators if one.indicator.id == name)
 
 
@@ -52,9 +56,12 @@ def test_lineage_is_sorted_to_clauses_by_the_step_that_made_it(site: Platform) -
 
 def test_ledger_entries_are_counted_and_the_newest_are_named(site: Platform) -> None:
     now = site.clock.now()
-    for number in range(7):
-        job = f"j{number}"
-        site.db.write(lambda connection, job=job: ledger.append(connection, "job.done", subject=job, actor=identity.SYSTEM, at=now))
+
+    def work(connection: Connection) -> None:
+        for number in range(7):
+            ledger.append(connection, "job.done", subject=f"j{number}", actor=identity.SYSTEM, at=now)
+
+    site.db.write(work)
     done = next(one for one in state(site, "T06").sources if one.source.ledger == "job.done")
     assert (done.count, len(done.latest), done.latest[0].about) == (7, evidence.LATEST, ("j6",))
 
@@ -71,15 +78,11 @@ def test_a_revoked_statement_is_set_aside_and_stops_counting(site: Platform) -> 
 
 
 def test_an_altered_statement_is_set_aside(site: Platform) -> None:
-    from headwater.core import evidence as held
-
     digest = issue(site, TRUST_GRADE, FIRST, {"overall": "C"})
-    table = held.statements
+    table = statements.statements
     with site.db.read() as connection:
-        payload = held.get(connection, digest).envelope
-    import dataclasses
-
-    forged = dataclasses.replace(payload, payload=payload.payload.replace(b'"C"', b'"A"')).to_json()
+        payload = statements.get(connection, digest).envelope
+    forged = replace(payload, payload=payload.payload.replace(b'"C"', b'"A"')).to_json()
     site.db.write(lambda connection: connection.execute(table.update().values(envelope=forged)))
     assert reading(site, "M07").value == 0
 

@@ -30,16 +30,17 @@ name: small
 title: {zh: 小表, en: Small table}
 description: {zh: 测试, en: For tests}
 licence: CC0-1.0
+source: https://example.org/small
 creators: [{name: the Headwater developers, organisation: true}]
 columns:
-  - {name: x, type: integer, minimum: 0, maximum: 100}
+  - {name: x, type: integer, minimum: 0, maximum: 100000}
   - {name: y, type: category, values: [0, 1], role: target}
-target: {positive: 1}
+positive: 1
 """
 
 
 def table(rows: int) -> str:
-    return "x,y\n" + "".join(f"{number % 100},{number % 2}\n" for number in range(rows))
+    return "x,y\n" + "".join(f"{number},{number % 2}\n" for number in range(rows))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from headwater.core.errors import BadInput, GateClosed, StepFailed
 from headwater.framework.architecture import Architecture
 from headwater.framework.compress import loss_of, measure_latency, prune, refuse_over, to_int8
 from headwater.framework.mlp import LARGEST_WEIGHT, MLP, Int8Linear, answer
+from headwater.framework.onnx_export import Ask
 from headwater.framework.scores import Score
 from headwater.framework.train import new_model
 from tests.unit.framework.planted import SIGNATURE, examples
@@ -19,6 +21,12 @@ from tests.unit.framework.planted import SIGNATURE, examples
 
 def model(*hidden: int) -> MLP:
     return new_model(SIGNATURE, Architecture(hidden=hidden), examples(300), seed=3).eval()
+
+
+def linear(one: MLP, place: int) -> torch.nn.Linear:
+    layer = one.layers[place]
+    assert isinstance(layer, torch.nn.Linear)
+    return layer
 
 
 def test_int8_weights_are_whole_within_seven_bits_and_close_to_the_originals() -> None:
@@ -54,11 +62,11 @@ def test_pruning_takes_out_the_share_of_units_that_matter_least() -> None:
     big = model(10, 4)
     with torch.no_grad():
         for dead in (2, 5, 6, 8, 9):
-            big.layers[1].weight[:, dead] = 0  # nothing listens to these five
+            linear(big, 1).weight[:, dead] = 0  # nothing listens to these five
     rows = examples(60, 9).rows
     small = prune(big, 0.5)
     assert small.architecture.hidden == (5, 2)
-    assert torch.equal(small.layers[0].weight, big.layers[0].weight[[0, 1, 3, 4, 7]])
+    assert torch.equal(linear(small, 0).weight, linear(big, 0).weight[[0, 1, 3, 4, 7]])
     only_first = prune(model(10), 0.95)
     assert only_first.architecture.hidden == (1,)  # one unit is always left
     assert answer(small, rows).shape == (60, 2)
@@ -67,7 +75,7 @@ def test_pruning_takes_out_the_share_of_units_that_matter_least() -> None:
 def test_units_without_effect_can_be_pruned_without_any_change() -> None:
     big = model(8)
     with torch.no_grad():
-        big.layers[1].weight[:, [0, 3, 4, 6]] = 0
+        linear(big, 1).weight[:, [0, 3, 4, 6]] = 0
     rows = examples(60, 9).rows
     np.testing.assert_allclose(answer(prune(big, 0.5), rows), answer(big, rows), atol=1e-6)
 
@@ -101,9 +109,15 @@ def test_latency_is_the_median_of_answers_asked_in_turn() -> None:
     asked: list[str] = []
     now = itertools.accumulate(itertools.cycle([0.0, 0.002, 0.0, 0.003]))  # each start is free, then 2 ms and 3 ms
 
-    def asks(name: str):  # type: ignore[no-untyped-def]
-        return lambda rows: asked.append(f"{name}{len(rows)}") or np.zeros((1, 2))
+    def asks(name: str) -> Ask:
+        def ask(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+            asked.append(f"{name}{len(rows)}")
+            return np.zeros((1, 2))
+
+        return ask
 
     latency = measure_latency(asks("a"), asks("b"), examples(7).rows, rounds=11, clock=lambda: next(now))
     assert asked[:4] == ["a1", "b1", "a1", "b1"]
-    assert (latency.before_ms, latency.after_ms, latency.rounds) == (pytest.approx(2), pytest.approx(3), 11)
+    assert latency.before_ms == pytest.approx(2)
+    assert latency.after_ms == pytest.approx(3)
+    assert latency.rounds == 11

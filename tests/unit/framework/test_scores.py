@@ -55,4 +55,4 @@ def test_auc_counts_pairs_and_turns_round_with_the_scores(rows: list[tuple[int, 
         assert value is None
         return
     assert value == pytest.approx(sum(pairs) / len(pairs))
-    assert auc(-scores, positive).value == pytest.approx(1 - value)
+    assert auc(-scores, positive).value == pytest.approx(1 - sum(pairs) / len(pairs))

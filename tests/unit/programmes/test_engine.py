@@ -39,7 +39,9 @@ def begun(fields: dict[str, Any] | None = None, definition: Definition = FILING)
     return engine.fold(definition, [engine.opening(definition, FIELDS if fields is None else fields, PROVIDER, at=AT)])
 
 
-def after(case: Case, transition: str, who: Party, *, at: datetime = AT, reasons: tuple[str, ...] = (), definition: Definition = FILING) -> Case:
+def after(
+    case: Case, transition: str, who: Party, *, at: datetime = AT, reasons: tuple[str, ...] = (), definition: Definition = FILING
+) -> Case:
     wish = Move(transition=transition, who=who, at=at, reasons=reasons)
     return engine.evolve(definition, case, engine.moving(definition, case, wish, FACTS))
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import BadInput
-from headwater.programmes.expression import Unknown, evaluate, holds, parse
+from headwater.programmes.expression import Unknown, Value, evaluate, holds, parse
 
-FACTS = {"grade": "B", "missing": 0, "votes": 5, "present": 7, "agreed": True, "day": "2026-03-09", "empty": None}
+FACTS: dict[str, Value] = {"grade": "B", "missing": 0, "votes": 5, "present": 7, "agreed": True, "day": "2026-03-09", "empty": None}
 
 HOSTILE = [
     "__import__('os').system('true')",
@@ -77,7 +77,9 @@ def test_an_expression_gives_what_it_says(text: str, value: bool) -> None:
     assert holds(parse(text), FACTS) is value
 
 
-@pytest.mark.parametrize("text", ["votes / missing > 1", "grade > 3", "votes and agreed", "votes in 3", "agreed + 1 > 1", "-grade == 1", "votes"])
+@pytest.mark.parametrize(
+    "text", ["votes / missing > 1", "grade > 3", "votes and agreed", "votes in 3", "agreed + 1 > 1", "-grade == 1", "votes"]
+)
 def test_values_that_do_not_fit_are_an_error_and_never_a_yes(text: str) -> None:
     with pytest.raises(BadInput):
         holds(parse(text), FACTS)
@@ -99,11 +101,70 @@ def test_an_expression_names_the_facts_that_it_reads() -> None:
 
 
 ALLOWED = (
-    ast.Name, ast.Constant, ast.BoolOp, ast.Compare, ast.UnaryOp, ast.BinOp, ast.List, ast.Tuple, ast.And, ast.Or, ast.Not, ast.USub,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Load,
-)  # fmt: skip
+    ast.Name,
+    ast.Constant,
+    ast.BoolOp,
+    ast.Compare,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.List,
+    ast.Tuple,
+    ast.And,
+    ast.Or,
+    ast.Not,
+    ast.USub,
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.FloorDiv,
+    ast.Mod,
+    ast.Eq,
+    ast.NotEq,
+    ast.Lt,
+    ast.LtE,
+    ast.Gt,
+    ast.GtE,
+    ast.In,
+    ast.NotIn,
+    ast.Load,
+)
 
-PIECES = ["votes", "grade", "1", "'B'", "(", ")", "[", "]", ".", ",", "+", "-", "*", "**", "/", "<", "==", " and ", " or ", " not ", " in ", "lambda", ":", "for", "()", "=", "{", "}", "@", "|", "import ", "if ", "else "]  # fmt: skip
+PIECES = [
+    "votes",
+    "grade",
+    "1",
+    "'B'",
+    "(",
+    ")",
+    "[",
+    "]",
+    ".",
+    ",",
+    "+",
+    "-",
+    "*",
+    "**",
+    "/",
+    "<",
+    "==",
+    " and ",
+    " or ",
+    " not ",
+    " in ",
+    "lambda",
+    ":",
+    "for",
+    "()",
+    "=",
+    "{",
+    "}",
+    "@",
+    "|",
+    "import ",
+    "if ",
+    "else ",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
@@ -125,8 +186,13 @@ def test_any_text_is_either_refused_or_evaluated_without_surprise(text: str) -> 
 
 leaves = st.sampled_from(["votes > 3", "missing == 0", "agreed", "votes < present", "grade == 'A'"])
 trees = st.recursive(
-    leaves, lambda inner: st.tuples(inner, st.sampled_from([" and ", " or "]), inner).map(lambda t: f"({t[0]}{t[1]}{t[2]})") | inner.map(lambda t: f"(not {t})"), max_leaves=6
-)  # fmt: skip
+    leaves,
+    lambda inner: (
+        st.tuples(inner, st.sampled_from([" and ", " or "]), inner).map(lambda t: f"({t[0]}{t[1]}{t[2]})")
+        | inner.map(lambda t: f"(not {t})")
+    ),
+    max_leaves=6,
+)
 
 
 @given(trees)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-VARIABLE = "HEADWATER_ATTEMPT"
+VARIABLE = "HW_ATTEMPT"
 MARK = f"{VARIABLE}=".encode()
 PAUSE_S = 0.01
 

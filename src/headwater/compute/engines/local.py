@@ -231,7 +231,7 @@ def job_environment(work: Work, folder: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         **dict.fromkeys(THREAD_VARIABLES, threads),
-        **visible_devices(()),
+        **visible_devices([index for indices in work.devices.values() for index in indices]),
         **work.environment,
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),

@@ -52,6 +52,7 @@ class Runner:
         self.started_s = time.monotonic()
         self.wall_s = 0.0
         self.oom_kills = kernel_oom_kills()
+        self._output_ended = False
         self.output, self._job_output = os.pipe()
         self._wake, wake_write = os.pipe()
         for fd in (self.output, self._wake, wake_write):
@@ -71,7 +72,8 @@ class Runner:
         finally:
             os.close(self._job_output)
             self._end_all(self.grace_s if self.stopped else LEFTOVER_GRACE_S)
-            self._pump()
+            while self._take_output():
+                pass
             self.meter.final()
             self.wall_s = time.monotonic() - self.started_s
 
@@ -143,7 +145,8 @@ class Runner:
 
     def _rest(self, timeout_s: float) -> None:
         """Wait for output, an ended child or a signal, and take them in."""
-        ready, _, _ = select.select([self.output, self._wake], [], [], max(0.0, timeout_s))
+        heard = [self._wake] if self._output_ended else [self._wake, self.output]
+        ready, _, _ = select.select(heard, [], [], max(0.0, timeout_s))
         if self._wake in ready:
             os.read(self._wake, READ_BYTES)
         if self.output in ready:
@@ -155,12 +158,9 @@ class Runner:
             data = os.read(self.output, READ_BYTES)
         except BlockingIOError:
             return False
+        self._output_ended = not data
         self.log.write(data)
         return bool(data)
-
-    def _pump(self) -> None:
-        while self._take_output():
-            pass
 
     def _reap(self) -> bool:
         """Take in every ended child and tell whether any is left."""
@@ -181,16 +181,11 @@ class Runner:
         patience_s = time.monotonic() + grace_s
         while self._reap() and time.monotonic() < patience_s:
             asked |= self._signal_all(signal.SIGTERM, signal.SIGCONT, but=asked)
-            self._pause(patience_s - time.monotonic())
+            self._rest(min(TICK_S, patience_s - time.monotonic()))
         while self._reap():
             self._signal_all(signal.SIGSTOP)
             self._signal_all(signal.SIGKILL)
-            self._pause(TICK_S / 10)
-
-    def _pause(self, timeout_s: float) -> None:
-        # The pipe is at its end, and always ready, once its last writer is gone: then only signals are waited for.
-        select.select([self._wake], [], [], min(TICK_S, max(0.0, timeout_s)))
-        self._pump()
+            self._rest(TICK_S / 10)
 
     def _signal_all(self, *numbers: int, but: Collection[int] = ()) -> set[int]:
         pids = {process.pid for process in self.tree.members(fresh=True)} - set(but)

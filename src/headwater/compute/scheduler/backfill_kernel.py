@@ -8,8 +8,8 @@ every job looked at gets a promise. A job without an estimate is taken to run fo
 from __future__ import annotations
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, hold_nodes, leave_nodes, may_use, move_nodes
 from headwater.compute.scheduler.state import Floats, Ints, Rules, State
 

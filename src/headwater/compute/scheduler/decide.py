@@ -13,7 +13,16 @@ import numpy as np
 
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.state import (
-    NOT_ASKED, RUNNING, START, WAITING, QueueShape, SiteShape, State, decisions_table, jobs_table, state_of,
+    NOT_ASKED,
+    RUNNING,
+    START,
+    WAITING,
+    QueueShape,
+    SiteShape,
+    State,
+    decisions_table,
+    jobs_table,
+    state_of,
 )  # fmt: skip
 from headwater.compute.scheduler.why import Reason, explain
 from headwater.core.errors import BadInput
@@ -59,7 +68,9 @@ class Plan:
     waiting: tuple[Reason, ...]
 
 
-def decide(requests: Sequence[Request], sites: Sequence[SiteShape], policy: Policy, now_s: float, queues: Sequence[QueueShape] = ()) -> Plan:
+def decide(
+    requests: Sequence[Request], sites: Sequence[SiteShape], policy: Policy, now_s: float, queues: Sequence[QueueShape] = ()
+) -> Plan:
     """Return what to do at `now_s`. Requests keep their order where the policy sees no difference.
 
     Raises BadInput for a site or queue that is not listed, and for more units running on a site than it has.
@@ -72,7 +83,7 @@ def decide(requests: Sequence[Request], sites: Sequence[SiteShape], policy: Poli
     decide_all(state, rules, float(now_s), out)
     names, site_names, queue_names = [r.name for r in requests], [s.name for s in sites], ["all", *(q.name for q in queues)]
     reasons = [explain(state, row, names, site_names, queue_names) for row in range(len(requests))]
-    rows = out.rows[: int(out.count[0])]
+    rows = out.rows[: int(out.length[0])]
     actions = tuple(
         Action(job=names[row.job], site=site_names[row.site], start=bool(row.action == START), reason=reasons[row.job]) for row in rows
     )

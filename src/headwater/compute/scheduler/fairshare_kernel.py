@@ -8,8 +8,8 @@ parent's quota leaves, where its parent has one and it may borrow at all.
 from __future__ import annotations
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.state import USAGE_SETTLED_S, State, Table
 
 

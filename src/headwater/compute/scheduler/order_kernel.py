@@ -8,8 +8,8 @@ already ran or are running, most of all those submitted next to this one, shrunk
 from __future__ import annotations
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.state import COMING, FINISHED, RUNNING, Floats, Rules, State, Table
 
 FIFO, SHORTEST, AREA, DEADLINE, PRIORITY, ATTAINED, REMAINING, LEARNED, FAIR = range(9)

@@ -6,14 +6,27 @@ call the same compiled rules. Every rule is work-conserving: a request that fits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.compute.scheduler.packing_state import DEVICES, MILLI, WHOLE_MILLI, Floats, Ints, Mix, Nodes, Request, check, mix_of
+from headwater.compute.scheduler.packing_state import (
+    CPU,
+    DEVICES,
+    MILLI,
+    TYPES,
+    WHOLE_MILLI,
+    Floats,
+    Ints,
+    Mix,
+    Nodes,
+    Request,
+    check,
+    mix_of,
+)
 from headwater.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -92,7 +105,10 @@ def score(nodes: Nodes, request: Request, ahead: Outlook, *, rule: str = LEAST_W
 
     Raises NotFound for a rule that does not exist, BadInput for a request that none covers.
     """
-    return _scored(nodes, request, ahead, rule)[0]
+    from headwater.compute.scheduler import packing_kernel as kernel
+
+    packer = kernel.packer(_number(rule), ahead, 1, len(nodes.devices))
+    return kernel.score_nodes(packer, _row(request), 0, nodes)
 
 
 def place(
@@ -104,13 +120,11 @@ def place(
     """
     from headwater.compute.scheduler import packing_kernel as kernel
 
-    scores, chosen = _scored(nodes, request, ahead, rule)
-    number = RULES[rule]
-    node = int(kernel.choose_node(number, scores, ahead.order, draw[0]))
+    packer = kernel.packer(_number(rule), ahead, 1, len(nodes.devices))
+    node, mask = kernel.choose(packer, _row(request), 0, nodes, np.array(draw))
     if node < 0:
         return None
-    mask = int(chosen[node]) or int(kernel.choose_devices(number, request.row, nodes, node, draw[1]))
-    return Placement(node=node, devices=tuple(device for device in range(int(nodes.devices[node])) if mask >> device & 1))
+    return Placement(node=int(node), devices=tuple(device for device in range(int(nodes.devices[node])) if int(mask) >> device & 1))
 
 
 def occupied(nodes: Nodes, request: Request, placement: Placement) -> Nodes:
@@ -128,23 +142,34 @@ def replay(nodes: Nodes, requests: Ints, ahead: Outlook, draws: Floats, *, rule:
 
     `draws` is [request, 2] from [0, 1). Raises as `score`.
     """
+    return _replayed(nodes, requests, draws, [(len(requests), ahead)], rule)
+
+
+def replay_learning(nodes: Nodes, requests: Ints, draws: Floats, *, rule: str = LEAST_WASTE) -> Replay:
+    """Return the same for a rule that is told nothing: its mix is what has arrived so far.
+
+    It is counted anew when history has grown by a quarter, and at least every 500 requests.
+    """
+    steps, until = [], 0
+    while until < len(requests):
+        ahead = outlook(nodes, mix_of(requests[:until]))
+        until = min(until + max(1, min(until // 4, 500)), len(requests))
+        steps.append((until, ahead))
+    return _replayed(nodes, requests, draws, steps, rule)
+
+
+def _replayed(nodes: Nodes, requests: Ints, draws: Floats, steps: Sequence[tuple[int, Outlook]], rule: str) -> Replay:
+    """Replay with an outlook for each stretch of the stream, given by its end."""
     from headwater.compute.scheduler import packing_kernel as kernel
 
     check(requests)
-    node, devices = kernel.replay(_number(rule), requests, draws, nodes.copy(), ahead)
-    return Replay(requests=requests, node=node, devices=devices, capacity_milli=int(nodes.devices.sum()) * WHOLE_MILLI)
-
-
-def replay_learning(nodes: Nodes, requests: Ints, draws: Floats, *, every: int = 250, rule: str = LEAST_WASTE) -> Replay:
-    """Return the same for a rule that is told nothing: its mix is what has arrived, counted anew every so many requests."""
-    from headwater.compute.scheduler import packing_kernel as kernel
-
-    check(requests)
-    state = nodes.copy()
-    parts = []
-    for start in range(0, len(requests), every):
-        ahead = outlook(nodes, mix_of(requests[:start]))
-        parts.append(kernel.replay(_number(rule), requests[start : start + every], draws[start : start + every], state, ahead))
+    shapes = np.unique(requests[:, [CPU, DEVICES, MILLI, TYPES]], axis=0, return_inverse=True)[1].reshape(-1)
+    state, start, parts = nodes.copy(), 0, []
+    for until, ahead in steps:
+        packer = kernel.packer(_number(rule), ahead, int(shapes.max(initial=0)) + 1, len(nodes.devices))
+        part = slice(start, until)
+        parts.append(kernel.replay(packer, requests[part], shapes[part], state, draws[part]))
+        start = until
     node, devices = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Replay(requests=requests, node=node, devices=devices, capacity_milli=int(nodes.devices.sum()) * WHOLE_MILLI)
 
@@ -156,14 +181,10 @@ def _number(rule: str) -> int:
         raise NotFound(f"No packing rule '{rule[:60]}'.", f"Known: {', '.join(RULES)}.") from None
 
 
-def _scored(nodes: Nodes, request: Request, ahead: Outlook, rule: str) -> tuple[Floats, Ints]:
-    from headwater.compute.scheduler import packing_kernel as kernel
-
+def _row(request: Request) -> Ints:
     row = request.row
     check(row[None])
-    scores, devices = np.empty(len(nodes.devices)), np.empty(len(nodes.devices), np.int64)
-    kernel.score_nodes(_number(rule), row, nodes, ahead, scores, devices)
-    return scores, devices
+    return row
 
 
 def _moved(nodes: Nodes, request: Request, placement: Placement, sign: int) -> Nodes:

@@ -129,7 +129,7 @@ class _Programme:
         """The right-hand side and the matrix: group volumes, shapes at most and at least, share sizes, devices."""
         from scipy.sparse import coo_array
 
-        volumes, pairs = self.volumes, np.array(self.volumes.pairs).reshape(-1, 2)
+        volumes, pairs = self.volumes, np.array(self.volumes.pairs, np.int64).reshape(-1, 2)
         blocks, right = self._volume_blocks(pairs[:, 0], pairs[:, 1])
         groups, shapes, first = len(volumes.groups), len(volumes.shapes), len(pairs)
         at_least = 3 * groups + shapes

@@ -5,6 +5,8 @@ The one place that knows all rules by number. `packing.py` is the way in for eve
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
@@ -24,36 +26,72 @@ from headwater.compute.scheduler.packing_rules_kernel import (
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MEMORY, MILLI, Floats, Ints, Nodes
 from headwater.compute.scheduler.packing_waste_kernel import Outlook, least_waste
 
+
+class Seen(NamedTuple):
+    """Scores that still hold, because their node has not changed since."""
+
+    score: Floats
+    devices: Ints
+    version: Ints
+    """[shape, node]: `current` of the node when it was scored."""
+    current: Ints
+    """Of each node, how often it changed."""
+
+
+class Packer(NamedTuple):
+    """A rule, what it knows of the future, and what it remembers."""
+
+    rule: int
+    ahead: Outlook
+    seen: Seen
+
+
+def packer(rule: int, ahead: Outlook, shapes: int, nodes: int) -> Packer:
+    """Return a packer that remembers nothing yet, for so many shapes of request."""
+    table = (shapes, nodes)
+    seen = Seen(np.empty(table), np.empty(table, np.int64), np.full(table, -1, np.int64), np.zeros(nodes, np.int64))
+    return Packer(rule, ahead, seen)
+
+
 RANDOM, DOT_PRODUCT, CLUSTERING, PACKING, BEST_FIT, FIRST_FIT, FRAGMENTATION_GRADIENT, LEAST_WASTE = range(8)
 
 
 @compiled
 def score_node(rule: int, request: Ints, nodes: Nodes, node: int, ahead: Outlook) -> tuple[float, int]:
-    """The score of a node where the request fits, and the devices if the rule itself chooses them, else 0."""
+    """The score of a node, memory apart, and the devices if the rule itself chooses them, else 0."""
+    cpu, kind = nodes.cpu_free_milli[node], nodes.device_type[node]
+    left = nodes.device_free_milli[node, : nodes.devices[node]]
+    if not fits(request, cpu, left, kind):
+        return -np.inf, 0
     if rule == LEAST_WASTE:
-        return least_waste(request, nodes, node, ahead)
+        return least_waste(request, cpu, left.copy(), ahead.waste_milli, ahead.pressure_milli[kind])
     if rule == FRAGMENTATION_GRADIENT:
-        return fragmentation_gradient(request, nodes, node, ahead.shapes, ahead.shares)
+        return fragmentation_gradient(request, cpu, left.copy(), kind, ahead.shapes, ahead.shares)
     if rule == DOT_PRODUCT:
-        return dot_product(request, nodes, node), 0
+        return dot_product(request, cpu, left), 0
     if rule == CLUSTERING:
-        return clustering(request, nodes, node), 0
+        return clustering(request, left, nodes.running[node]), 0
     if rule == PACKING:
-        return packing(request, nodes, node), 0
+        return packing(request, left), 0
     if rule == BEST_FIT:
-        return best_fit(request, nodes, node), 0
+        return best_fit(request, cpu, left), 0
     return 0.0, 0
 
 
 @compiled
-def score_nodes(rule: int, request: Ints, nodes: Nodes, ahead: Outlook, scores: Floats, devices: Ints) -> None:
-    """Fill `scores` (minus infinity where the request does not fit) and `devices`."""
+def score_nodes(packer: Packer, request: Ints, shape: int, nodes: Nodes) -> Floats:
+    """Scores of all nodes, minus infinity where the request does not fit; `shape` is the request's number in the memory."""
+    seen = packer.seen
+    scores = np.empty(len(nodes.devices))
     for node in range(len(scores)):
-        scores[node], devices[node] = -np.inf, 0
-        if fits(request, nodes, node):
-            scores[node], devices[node] = score_node(rule, request, nodes, node, ahead)
-    if rule == BEST_FIT:
+        if seen.version[shape, node] != seen.current[node]:
+            seen.version[shape, node] = seen.current[node]
+            seen.score[shape, node], seen.devices[shape, node] = score_node(packer.rule, request, nodes, node, packer.ahead)
+        room = nodes.memory_free_mib[node] >= request[MEMORY]
+        scores[node] = seen.score[shape, node] if room else -np.inf
+    if packer.rule == BEST_FIT:
         rescale(scores)
+    return scores
 
 
 @compiled
@@ -81,20 +119,20 @@ def choose_node(rule: int, scores: Floats, order: Ints, draw: float) -> int:
 
 
 @compiled
-def choose_devices(rule: int, request: Ints, nodes: Nodes, node: int, draw: float) -> int:
+def choose_devices(rule: int, request: Ints, left: Ints, draw: float) -> int:
     """The devices of a node for a rule that does not choose them: the tightest, or a random one that has room."""
     if request[DEVICES] == 0:
         return 0
     if not is_share(request):
-        return whole_devices(nodes, node, request[DEVICES])
+        return whole_devices(left, request[DEVICES])
     if rule != RANDOM:
-        return 1 << tightest_device(nodes, node, request[MILLI])
+        return 1 << tightest_device(left, request[MILLI])
     room = 0
-    for device in range(nodes.devices[node]):
-        room += nodes.device_free_milli[node, device] >= request[MILLI]
+    for free in left:
+        room += free >= request[MILLI]
     skip = int(draw * room)
-    for device in range(nodes.devices[node]):
-        if nodes.device_free_milli[node, device] >= request[MILLI]:
+    for device in range(len(left)):
+        if left[device] >= request[MILLI]:
             if skip == 0:
                 return 1 << device
             skip -= 1
@@ -114,17 +152,24 @@ def move(request: Ints, nodes: Nodes, node: int, devices: int, sign: int) -> Non
 
 
 @compiled
-def replay(rule: int, requests: Ints, draws: Floats, nodes: Nodes, ahead: Outlook) -> tuple[Ints, Ints]:
+def choose(packer: Packer, request: Ints, shape: int, nodes: Nodes, draw: Floats) -> tuple[int, int]:
+    """The node (-1: none) and the devices as bits."""
+    node = choose_node(packer.rule, score_nodes(packer, request, shape, nodes), packer.ahead.order, draw[0])
+    if node < 0:
+        return -1, 0
+    if packer.seen.devices[shape, node]:
+        return node, packer.seen.devices[shape, node]
+    return node, choose_devices(packer.rule, request, nodes.device_free_milli[node, : nodes.devices[node]], draw[1])
+
+
+@compiled
+def replay(packer: Packer, requests: Ints, shapes: Ints, nodes: Nodes, draws: Floats) -> tuple[Ints, Ints]:
     """Place requests one after another on `nodes`, in place; return each one's node (-1: none) and devices."""
     chosen, held = np.full(len(requests), -1, np.int64), np.zeros(len(requests), np.int64)
-    scores, devices = np.empty(len(nodes.devices)), np.empty(len(nodes.devices), np.int64)
     for at in range(len(requests)):
-        request = requests[at]
-        score_nodes(rule, request, nodes, ahead, scores, devices)
-        node = choose_node(rule, scores, ahead.order, draws[at, 0])
-        if node < 0:
-            continue
-        mask = devices[node] if devices[node] else choose_devices(rule, request, nodes, node, draws[at, 1])
-        move(request, nodes, node, mask, 1)
-        chosen[at], held[at] = node, mask
+        node, devices = choose(packer, requests[at], shapes[at], nodes, draws[at])
+        if node >= 0:
+            move(requests[at], nodes, node, devices, 1)
+            packer.seen.current[node] += 1
+            chosen[at], held[at] = node, devices
     return chosen, held

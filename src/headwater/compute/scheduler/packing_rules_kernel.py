@@ -1,6 +1,8 @@
 """How much each node wants a request, by published rules of packing (compiled).
 
-One function a rule: (request, nodes, node) to a score, higher is better, for a node where the request fits.
+One function a rule: a request and what a node has free, to a score, higher is better, for a node where the
+request fits. `left` is the free milli of each device. Plain arrays and numbers, because a tuple of arrays is
+dear to pass in an inner loop.
 The published figures come from a Kubernetes simulator that rounds every score to a whole number from 0 to
 100; the rounding decides many ties, so it is part of the rule and kept here.
 
@@ -18,7 +20,7 @@ import math
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.packing_state import CPU, DEVICES, MEMORY, MILLI, TYPES, WHOLE_MILLI, Floats, Ints, Nodes
+from headwater.compute.scheduler.packing_state import CPU, DEVICES, MILLI, TYPES, WHOLE_MILLI, Floats, Ints
 
 LARGEST_CPU_MILLI = 128_000
 LARGEST_MILLI = 8 * WHOLE_MILLI
@@ -31,18 +33,17 @@ def accepts(types: int, device_type: int) -> bool:
 
 
 @compiled
-def fits(request: Ints, nodes: Nodes, node: int) -> bool:
-    """Whether the node has the CPU, the memory and enough devices with enough left."""
-    if nodes.cpu_free_milli[node] < request[CPU] or nodes.memory_free_mib[node] < request[MEMORY]:
+def fits(request: Ints, cpu_milli: int, left: Ints, device_type: int) -> bool:
+    """Whether there are the cores and enough devices with enough left; memory is looked at elsewhere."""
+    if cpu_milli < request[CPU]:
         return False
     if request[DEVICES] == 0:
         return True
-    if not accepts(request[TYPES], nodes.device_type[node]):
+    if not accepts(request[TYPES], device_type):
         return False
     found = 0
-    for device in range(nodes.devices[node]):
-        if nodes.device_free_milli[node, device] >= request[MILLI]:
-            found += 1
+    for free in left:
+        found += free >= request[MILLI]
     return bool(found >= request[DEVICES])
 
 
@@ -59,79 +60,78 @@ def kind_of(request: Ints) -> int:
 
 
 @compiled
-def free_milli(nodes: Nodes, node: int) -> int:
-    """Free milli over the node's devices."""
+def total_of(left: Ints) -> int:
+    """The milli over all devices."""
     total = 0
-    for device in range(nodes.devices[node]):
-        total += nodes.device_free_milli[node, device]
+    for free in left:
+        total += free
     return total
 
 
 @compiled
-def whole_devices(nodes: Nodes, node: int, count: int) -> int:
+def whole_devices(left: Ints, count: int) -> int:
     """The first `count` wholly free devices, as a bit mask."""
     mask = 0
-    for device in range(nodes.devices[node]):
-        if count and nodes.device_free_milli[node, device] == WHOLE_MILLI:
+    for device in range(len(left)):
+        if count and left[device] == WHOLE_MILLI:
             mask |= 1 << device
             count -= 1
     return mask
 
 
 @compiled
-def tightest_device(nodes: Nodes, node: int, milli: int) -> int:
+def tightest_device(left: Ints, milli: int) -> int:
     """The device with the least left that still has `milli`, the first among equals; -1 for none."""
     best = -1
-    for device in range(nodes.devices[node]):
-        left = nodes.device_free_milli[node, device]
-        if left >= milli and (best < 0 or left < nodes.device_free_milli[node, best]):
+    for device in range(len(left)):
+        if left[device] >= milli and (best < 0 or left[device] < left[best]):
             best = device
     return best
 
 
 @compiled
-def dot_product(request: Ints, nodes: Nodes, node: int) -> float:
+def dot_product(request: Ints, cpu_milli: int, left: Ints) -> float:
     """The less the free room looks like the request (over CPU and devices), the better."""
-    cpu = nodes.cpu_free_milli[node] / LARGEST_CPU_MILLI * (request[CPU] / LARGEST_CPU_MILLI)
-    devices = free_milli(nodes, node) / LARGEST_MILLI * (request[DEVICES] * request[MILLI] / LARGEST_MILLI)
+    cpu = cpu_milli / LARGEST_CPU_MILLI * (request[CPU] / LARGEST_CPU_MILLI)
+    devices = total_of(left) / LARGEST_MILLI * (request[DEVICES] * request[MILLI] / LARGEST_MILLI)
     return float(int(100 * (1 - (cpu + devices) / 2)))
 
 
 @compiled
-def clustering(request: Ints, nodes: Nodes, node: int) -> float:
+def clustering(request: Ints, left: Ints, running: Ints) -> float:
     """Nodes that run only requests of this kind first, then with others, then empty ones, then the rest."""
     if request[DEVICES] == 0:
         return 0.0
     kinds = 0
-    for kind in range(nodes.running.shape[1]):
-        kinds += nodes.running[node, kind] > 0
-    fullness = 25 * (LARGEST_MILLI - free_milli(nodes, node)) // LARGEST_MILLI
-    if nodes.running[node, kind_of(request)] > 0:
+    for count in running:
+        kinds += count > 0
+    fullness = 25 * (LARGEST_MILLI - total_of(left)) // LARGEST_MILLI
+    if running[kind_of(request)] > 0:
         return float(fullness + (75 if kinds == 1 else 50))
     return float(fullness + (25 if kinds == 0 else 0))
 
 
 @compiled
-def packing(request: Ints, nodes: Nodes, node: int) -> float:
+def packing(request: Ints, left: Ints) -> float:
     """Devices in use first, then free devices of nodes in use, then free nodes, the smaller first."""
     if request[DEVICES] == 0:
         return 0.0
     whole = 0
-    for device in range(nodes.devices[node]):
-        whole += nodes.device_free_milli[node, device] == WHOLE_MILLI
-    if whole == nodes.devices[node]:
+    for free in left:
+        whole += free == WHOLE_MILLI
+    if whole == len(left):
         return float(max(33 - whole, whole))
     if not is_share(request):
         return float(max(50 - request[DEVICES], 33))
-    left = nodes.device_free_milli[node, tightest_device(nodes, node, request[MILLI])]
-    return 49.0 if left == WHOLE_MILLI else float(max(100 - left * 100 // WHOLE_MILLI // 10, 50))
+    free = left[tightest_device(left, request[MILLI])]
+    return 49.0 if free == WHOLE_MILLI else float(max(100 - free * 100 // WHOLE_MILLI // 10, 50))
 
 
 @compiled
-def best_fit(request: Ints, nodes: Nodes, node: int) -> float:
+def best_fit(request: Ints, cpu_milli: int, left: Ints) -> float:
     """The less room stays free, the better."""
-    cpu = (nodes.cpu_free_milli[node] - request[CPU]) / LARGEST_CPU_MILLI
-    devices = (free_milli(nodes, node) - request[DEVICES] * request[MILLI]) / LARGEST_MILLI
+    cpu = (cpu_milli - request[CPU]) / LARGEST_CPU_MILLI
+    devices = (total_of(left) - request[DEVICES] * request[MILLI]) / LARGEST_MILLI
     return float(int((1 - 0.5 * cpu - 0.5 * devices) * 100))
 
 
@@ -151,12 +151,10 @@ def rescale(scores: Floats) -> None:
 def fragmentation(cpu_milli: int, left: Ints, device_type: int, shapes: Ints, shares: Floats) -> float:
     """Milli of a node that a request drawn from the mix could not use, on average (ATC 2023, section 3.2).
 
-    `left` is the free milli of each device. All of it counts for a shape that does not fit, and for shapes
+    All of it counts for a shape that does not fit, and for shapes
     without devices, as in the source's program; of a shape that fits, what lies on devices with too little.
     """
-    total = 0
-    for free in left:
-        total += free
+    total = total_of(left)
     if total == 0:
         return 0.0
     lost = 0.0
@@ -180,22 +178,21 @@ def gradient_score(before: float, after: float) -> float:
 
 
 @compiled
-def fragmentation_gradient(request: Ints, nodes: Nodes, node: int, shapes: Ints, shares: Floats) -> tuple[float, int]:
-    """The score of the placement that lowers fragmentation most, and its devices."""
-    left = nodes.device_free_milli[node, : nodes.devices[node]].copy()
-    kind, cpu = nodes.device_type[node], nodes.cpu_free_milli[node]
-    before = fragmentation(cpu, left, kind, shapes, shares)
+def fragmentation_gradient(request: Ints, cpu_milli: int, left: Ints, device_type: int, shapes: Ints, shares: Floats) -> tuple[float, int]:
+    """The score of the placement that lowers fragmentation most, and its devices. `left` is used as scratch."""
+    before = fragmentation(cpu_milli, left, device_type, shapes, shares)
+    cpu_milli -= request[CPU]
     if not is_share(request):
-        mask = whole_devices(nodes, node, request[DEVICES])
+        mask = whole_devices(left, request[DEVICES])
         for device in range(len(left)):
             if (mask >> device) & 1:
                 left[device] = 0
-        return gradient_score(before, fragmentation(cpu - request[CPU], left, kind, shapes, shares)), mask
+        return gradient_score(before, fragmentation(cpu_milli, left, device_type, shapes, shares)), mask
     best, chosen = -1.0, 0
     for device in range(len(left)):
         if left[device] >= request[MILLI] and not seen_before(left, device):
             left[device] -= request[MILLI]
-            score = gradient_score(before, fragmentation(cpu - request[CPU], left, kind, shapes, shares))
+            score = gradient_score(before, fragmentation(cpu_milli, left, device_type, shapes, shares))
             left[device] += request[MILLI]
             if score > best:
                 best, chosen = score, 1 << device

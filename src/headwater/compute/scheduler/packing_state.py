@@ -89,7 +89,9 @@ class Mix(NamedTuple):
 
     @property
     def cpu_per_device(self) -> float:
-        """Milli-cores asked for each whole device asked; infinite where no devices are asked."""
+        """Milli-cores asked for each whole device asked: 0 for an empty mix, infinite where no devices are asked."""
+        if not len(self.shares):
+            return 0.0
         devices = float((self.shapes[:, DEVICES] * self.shapes[:, MILLI]) @ self.shares) / WHOLE_MILLI
         return float(self.shapes[:, CPU] @ self.shares) / devices if devices else float("inf")
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.packing_rules_kernel import is_share, seen_before, whole_devices
+from headwater.compute.scheduler.packing_rules_kernel import is_share, seen_before, total_of, whole_devices
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MILLI, TYPES, WHOLE_MILLI, Floats, Ints, Mix, Nodes
 
 STEP_MILLI = 10
@@ -135,9 +135,7 @@ def device_waste(table: Floats, milli: int, cpu_milli: float) -> float:
 @compiled
 def node_waste(table: Floats, cpu_milli: int, left: Ints) -> float:
     """The expected waste of a node's devices, each with its part of the cores."""
-    total = 0
-    for free in left:
-        total += free
+    total = total_of(left)
     wasted = 0.0
     for free in left:
         if free > 0:
@@ -146,25 +144,27 @@ def node_waste(table: Floats, cpu_milli: int, left: Ints) -> float:
 
 
 @compiled
-def least_waste(request: Ints, nodes: Nodes, node: int, ahead: Outlook) -> tuple[float, int]:
-    """Minus the milli that the best placement on this node costs, and its devices as bits."""
-    left = nodes.device_free_milli[node, : nodes.devices[node]].copy()
-    cpu = nodes.cpu_free_milli[node]
-    cost = ahead.pressure_milli[nodes.device_type[node]] * request[DEVICES] * request[MILLI] / WHOLE_MILLI
+def least_waste(request: Ints, cpu_milli: int, left: Ints, table: Floats, type_milli: float) -> tuple[float, int]:
+    """Minus the milli that the best placement on a node costs, and its devices as bits. `left` is used as scratch.
+
+    `type_milli` is the cost of a whole device of the node's type.
+    """
+    cost = type_milli * request[DEVICES] * request[MILLI] / WHOLE_MILLI
     if len(left) and left.min() == WHOLE_MILLI:
         cost += OPEN_NODE_MILLI
-    cost -= node_waste(ahead.waste_milli, cpu, left)
+    cost -= node_waste(table, cpu_milli, left)
+    cpu_milli -= request[CPU]
     if not is_share(request):
-        mask = whole_devices(nodes, node, request[DEVICES])
+        mask = whole_devices(left, request[DEVICES])
         for device in range(len(left)):
             if (mask >> device) & 1:
                 left[device] = 0
-        return -(cost + node_waste(ahead.waste_milli, cpu - request[CPU], left)), mask
+        return -(cost + node_waste(table, cpu_milli, left)), mask
     least, chosen = np.inf, 0
     for device in range(len(left)):
         if left[device] >= request[MILLI] and not seen_before(left, device):
             left[device] -= request[MILLI]
-            wasted = node_waste(ahead.waste_milli, cpu - request[CPU], left)
+            wasted = node_waste(table, cpu_milli, left)
             left[device] += request[MILLI]
             if wasted < least:
                 least, chosen = wasted, 1 << device

@@ -8,8 +8,8 @@ A gang is whole or not at all, and never spans sites.
 from __future__ import annotations
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.state import FINISHED, RUNNING, SLICE_SPARE, START, STOP, WAITING, Decisions, Ints, Rules, State, Table
 
 COUNT, CONSOLIDATED = 0, 1
@@ -97,7 +97,9 @@ def move_nodes(state: State, job: int, free: Ints, sign: int) -> None:
 def may_use(jobs: Table, sites: Table, job: int, site: int) -> bool:
     """Whether the job could ever run on this site."""
     home = jobs.home[job]
-    return bool(sites.up[site] == 1 and sites.lane[site] == jobs.lane[job] and home in (-1, site) and jobs.units[job] <= sites.capacity[site])
+    return bool(
+        sites.up[site] == 1 and sites.lane[site] == jobs.lane[job] and home in (-1, site) and jobs.units[job] <= sites.capacity[site]
+    )
 
 
 @compiled
@@ -207,6 +209,6 @@ def work_at_risk(jobs: Table, job: int) -> float:
 
 @compiled
 def note(out: Decisions, action: int, job: int, site: int) -> None:
-    row = out.count[0]
+    row = out.length[0]
     out.rows.action[row], out.rows.job[row], out.rows.site[row] = action, job, site
-    out.count[0] = row + 1
+    out.length[0] = row + 1

@@ -28,8 +28,16 @@ from headwater.compute.scheduler.state import Rules
 from headwater.core.errors import BadInput, NotFound, Problem
 
 OrderName = Literal[
-    "fifo", "shortest", "smallest_area", "earliest_deadline", "priority", "least_attained", "shortest_remaining", "learned_index", "fair_share"
-]  # fmt: skip
+    "fifo",
+    "shortest",
+    "smallest_area",
+    "earliest_deadline",
+    "priority",
+    "least_attained",
+    "shortest_remaining",
+    "learned_index",
+    "fair_share",
+]
 NodesName = Literal["count", "consolidated"]
 BackfillName = Literal["none", "skip", "easy", "conservative"]
 PreemptionName = Literal["never", "by_priority", "by_order"]
@@ -110,14 +118,23 @@ class Policy(_Part):
         """Return the policy as the numbers that the kernels branch on."""
         order = self.order
         return Rules(
-            order=get_args(OrderName).index(order.by), placement=get_args(NodesName).index(self.placement.nodes),
-            backfill=get_args(BackfillName).index(self.backfill.kind), preemption=get_args(PreemptionName).index(self.preemption.when),
-            depth=self.backfill.depth, load_weight=float(self.placement.load_weight), half_life_s=float(self.fair_share.half_life_s),
-            exponent=float(order.exponent), hysteresis=float(order.hysteresis), siblings=order.siblings,
-            sibling_decay=float(order.sibling_decay), sibling_window_s=float(order.sibling_window_s), prior=float(order.prior),
-            predict=int(self.estimates.source == "history"), restart_s=float(self.preemption.restart_s),
+            order=get_args(OrderName).index(order.by),
+            placement=get_args(NodesName).index(self.placement.nodes),
+            backfill=get_args(BackfillName).index(self.backfill.kind),
+            preemption=get_args(PreemptionName).index(self.preemption.when),
+            depth=self.backfill.depth,
+            load_weight=float(self.placement.load_weight),
+            half_life_s=float(self.fair_share.half_life_s),
+            exponent=float(order.exponent),
+            hysteresis=float(order.hysteresis),
+            siblings=order.siblings,
+            sibling_decay=float(order.sibling_decay),
+            sibling_window_s=float(order.sibling_window_s),
+            prior=float(order.prior),
+            predict=int(self.estimates.source == "history"),
+            restart_s=float(self.preemption.restart_s),
             levels=np.array(order.levels_unit_s, np.float64),
-        )  # fmt: skip
+        )
 
 
 class BadPolicy(BadInput):

@@ -7,8 +7,8 @@ nothing is known. Nothing that has not ended by the time of asking is looked at.
 from __future__ import annotations
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.state import State
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.decide_kernel import BY_ORDER, decide_lane
+from headwater.compute.scheduler.decide_kernel import decide_lane
 from headwater.compute.scheduler.order_kernel import enqueue, learn, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, charge, hold_nodes, list_running
+from headwater.compute.scheduler.preemption_kernel import BY_ORDER
 from headwater.compute.scheduler.state import RUNNING, WAITING, Decisions, Rules, State
 
 

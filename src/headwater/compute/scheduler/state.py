@@ -26,55 +26,55 @@ NOT_ASKED, STARTED, NO_ROOM, NO_NODE, BEHIND_HEAD, DELAYS_HEAD, OVER_QUOTA, TOO_
 START, STOP = 1, 2
 
 
-F, I = np.float64, np.int64
+F, N = np.float64, np.int64
 
 JOB = np.dtype([
     # what every pass looks at, side by side in memory
-    ("state", I), ("key", F), ("units", I), ("site", I),
-    ("stale", I),  # 1 where the key is out of date though the job did not run
-    ("served", I),  # the site that the pass under way serves the job on, or -1
-    ("queue", I),
-    ("home", I),  # the only site allowed, or -1 for any site of the lane
+    ("state", N), ("key", F), ("units", N), ("site", N),
+    ("stale", N),  # 1 where the key is out of date though the job did not run
+    ("served", N),  # the site that the pass under way serves the job on, or -1
+    ("queue", N),
+    ("home", N),  # the only site allowed, or -1 for any site of the lane
     # the request
-    ("lane", I), ("submit_s", F),
+    ("lane", N), ("submit_s", F),
     ("estimate_s", F),  # what the policy may know of the run time on a speed-1 chip; NaN where it knows nothing
     ("priority", F), ("deadline_s", F),
-    ("kind", I),  # class of like jobs, for what is learned from history
-    ("earlier", I), ("later", I),  # the neighbours in submission order of the same kind, or -1
-    ("input_gib", F), ("input_site", I),
+    ("kind", N),  # class of like jobs, for what is learned from history
+    ("earlier", N), ("later", N),  # the neighbours in submission order of the same kind, or -1
+    ("input_gib", F), ("input_site", N),
     ("checkpoint_s", F),  # seconds of work between checkpoints; 0 = one can be taken whenever the job is stopped
     # the run so far
     ("attained_s", F),  # work done by settled_s, in seconds on a speed-1 chip
     ("settled_s", F),
     ("overhead_s", F),  # stage-in and restart time still to be spent before work goes on
-    ("expected_end_s", F), ("started_s", F), ("first_start_s", F), ("starts", I), ("lost_s", F), ("slice_head", I),
+    ("expected_end_s", F), ("started_s", F), ("first_start_s", F), ("starts", N), ("lost_s", F), ("slice_head", N),
     # what was learned, and the last decision
-    ("band", I), ("index", F), ("reason", I),
-    ("because_of", I),  # the job or queue that the reason speaks of
-    ("next_job", I),  # the next of the same queue in the pass under way
+    ("band", N), ("index", F), ("reason", N),
+    ("because_of", N),  # the job or queue that the reason speaks of
+    ("next_job", N),  # the next of the same queue in the pass under way
 ])  # fmt: skip
 
 SITE = np.dtype([
-    ("lane", I), ("capacity", I), ("free", I), ("up", I), ("speed", F),
+    ("lane", N), ("capacity", N), ("free", N), ("up", N), ("speed", F),
     ("score", F),  # what a placement prefers to be low: weighted price, carbon and the like
-    ("first_node", I), ("node_count", I), ("node_size", I),
-    ("running_from", I), ("running_count", I),  # the site's block of State.running
-    ("spare", I),  # work space
+    ("first_node", N), ("node_count", N), ("node_size", N),
+    ("running_from", N), ("running_count", N),  # the site's block of State.running
+    ("spare", N),  # work space
 ])  # fmt: skip
 
-SLICE = np.dtype([("node", I), ("units", I), ("next", I)])
-LANE = np.dtype([("begin", I), ("end", I), ("first", I), ("limit", I)])
+SLICE = np.dtype([("node", N), ("units", N), ("next", N)])
+LANE = np.dtype([("begin", N), ("end", N), ("first", N), ("limit", N)])
 
 QUEUE = np.dtype([
-    ("parent", I), ("weight", F),
-    ("quota", I),  # units that may run at once, -1 for no limit
-    ("may_borrow", I), ("held", I),
+    ("parent", N), ("weight", F),
+    ("quota", N),  # units that may run at once, -1 for no limit
+    ("may_borrow", N), ("held", N),
     ("usage", F),  # average units held, halved every half-life
-    ("head", I), ("waiting", I),  # the pass under way: first job of its own, jobs in the subtree still to look at
+    ("head", N), ("waiting", N),  # the pass under way: first job of its own, jobs in the subtree still to look at
 ])  # fmt: skip
 
 BAND = np.dtype([("edge_s", F), ("ended", F), ("entered", F)])
-DECISION = np.dtype([("action", I), ("job", I), ("site", I)])
+DECISION = np.dtype([("action", N), ("job", N), ("site", N)])
 
 SLICE_SPARE, USAGE_SETTLED_S = 0, 1
 
@@ -136,9 +136,9 @@ class Rules(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """What one decision says to do: the first `count[0]` rows, in order."""
+    """What one decision says to do: the first `length[0]` rows, in order."""
 
-    count: Ints
+    length: Ints
     rows: Table
 
 
@@ -181,9 +181,19 @@ def table(dtype: np.dtype[Any], columns: Mapping[str, Any]) -> Table:
 
 
 JOB_BLANK: dict[str, Any] = {
-    "estimate_s": np.nan, "home": -1, "deadline_s": np.inf, "input_site": -1, "site": -1, "started_s": np.nan, "first_start_s": np.nan,
-    "expected_end_s": np.inf, "stale": 1, "slice_head": -1, "because_of": -1, "next_job": -1,
-}  # fmt: skip
+    "estimate_s": np.nan,
+    "home": -1,
+    "deadline_s": np.inf,
+    "input_site": -1,
+    "site": -1,
+    "started_s": np.nan,
+    "first_start_s": np.nan,
+    "expected_end_s": np.inf,
+    "stale": 1,
+    "slice_head": -1,
+    "because_of": -1,
+    "next_job": -1,
+}
 
 
 def jobs_table(submit_s: Floats, units: Ints, **columns: Any) -> Table:
@@ -209,11 +219,21 @@ def sites_table(shapes: Sequence[SiteShape], most_jobs: int) -> Table:
     counts = np.array([len(shape.node_units) for shape in shapes], np.int64)
     capacity = np.array([sum(shape.node_units) for shape in shapes], np.int64)
     blocks = np.minimum(capacity, most_jobs) + 1
-    return table(SITE, {
-        "lane": [shape.lane for shape in shapes], "capacity": capacity, "free": capacity, "up": ints(len(shapes), 1),
-        "speed": [shape.speed for shape in shapes], "score": [shape.score for shape in shapes], "first_node": np.cumsum(counts) - counts,
-        "node_count": counts, "node_size": [max(shape.node_units, default=0) for shape in shapes], "running_from": np.cumsum(blocks) - blocks,
-    })  # fmt: skip
+    return table(
+        SITE,
+        {
+            "lane": [shape.lane for shape in shapes],
+            "capacity": capacity,
+            "free": capacity,
+            "up": ints(len(shapes), 1),
+            "speed": [shape.speed for shape in shapes],
+            "score": [shape.score for shape in shapes],
+            "first_node": np.cumsum(counts) - counts,
+            "node_count": counts,
+            "node_size": [max(shape.node_units, default=0) for shape in shapes],
+            "running_from": np.cumsum(blocks) - blocks,
+        },
+    )
 
 
 def lanes_table(jobs: Table, sites: Table) -> Table:
@@ -227,11 +247,16 @@ def lanes_table(jobs: Table, sites: Table) -> Table:
 def queues_table(shapes: Sequence[QueueShape]) -> Table:
     """Return the queue tree; row 0 is a root that holds all. Parents must come before children."""
     row = {shape.name: index + 1 for index, shape in enumerate(shapes)}
-    return table(QUEUE, {
-        "parent": [-1] + [row[shape.parent] if shape.parent is not None else 0 for shape in shapes],
-        "weight": [1.0] + [shape.weight for shape in shapes], "quota": [-1] + [-1 if shape.quota is None else shape.quota for shape in shapes],
-        "may_borrow": [0] + [int(shape.may_borrow) for shape in shapes], "head": ints(len(shapes) + 1, -1),
-    })  # fmt: skip
+    return table(
+        QUEUE,
+        {
+            "parent": [-1] + [row[shape.parent] if shape.parent is not None else 0 for shape in shapes],
+            "weight": [1.0] + [shape.weight for shape in shapes],
+            "quota": [-1] + [-1 if shape.quota is None else shape.quota for shape in shapes],
+            "may_borrow": [0] + [int(shape.may_borrow) for shape in shapes],
+            "head": ints(len(shapes) + 1, -1),
+        },
+    )
 
 
 BAND_RATIO = 1.5
@@ -245,7 +270,7 @@ def band_edges_s() -> Floats:
 
 
 def decisions_table(most: int) -> Decisions:
-    return Decisions(count=ints(1), rows=table(DECISION, {"action": ints(most)}))
+    return Decisions(length=ints(1), rows=table(DECISION, {"action": ints(most)}))
 
 
 def state_of(jobs: Table, shapes: Sequence[SiteShape], queues: Sequence[QueueShape] = ()) -> State:
@@ -254,10 +279,21 @@ def state_of(jobs: Table, shapes: Sequence[SiteShape], queues: Sequence[QueueSha
     kinds, edges = int(jobs.kind.max(initial=0)) + 1, band_edges_s()
     slices = int(min(sites.capacity.sum(), len(jobs) * int(sites.node_count.max(initial=1)))) + 1
     return State(
-        jobs=jobs, sites=sites, node_free=np.array(nodes, np.int64), node_scratch=ints(len(nodes)),
-        slices=table(SLICE, {"next": np.append(np.arange(1, slices), -1)}), running=ints(int((np.minimum(sites.capacity, len(jobs)) + 1).sum()), -1),
-        link_gib_per_s=np.full((len(sites), len(sites)), np.inf), lanes=lanes_table(jobs, sites), order=ints(len(jobs), -1),
-        scratch=ints(len(jobs) + 1), queues=queues_table(queues),
-        bands=table(BAND, {"edge_s": edges}), kind_ended=np.zeros((kinds, len(edges) - 1)), kind_entered=np.zeros((kinds, len(edges) - 1)),
-        history_s=np.zeros((kinds + 1, REMEMBERED)), history_count=ints(kinds + 1), marks=floats(2),
-    )  # fmt: skip
+        jobs=jobs,
+        sites=sites,
+        node_free=np.array(nodes, np.int64),
+        node_scratch=ints(len(nodes)),
+        slices=table(SLICE, {"next": np.append(np.arange(1, slices), -1)}),
+        running=ints(int((np.minimum(sites.capacity, len(jobs)) + 1).sum()), -1),
+        link_gib_per_s=np.full((len(sites), len(sites)), np.inf),
+        lanes=lanes_table(jobs, sites),
+        order=ints(len(jobs), -1),
+        scratch=ints(len(jobs) + 1),
+        queues=queues_table(queues),
+        bands=table(BAND, {"edge_s": edges}),
+        kind_ended=np.zeros((kinds, len(edges) - 1)),
+        kind_entered=np.zeros((kinds, len(edges) - 1)),
+        history_s=np.zeros((kinds + 1, REMEMBERED)),
+        history_count=ints(kinds + 1),
+        marks=floats(2),
+    )

@@ -6,13 +6,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater.compute.scheduler.state import (
-    BACKFILLED, BEHIND_HEAD, DELAYS_HEAD, NO_NODE, NO_ROOM, NOT_ASKED, OUTRANKED, OVER_QUOTA, RUNNING, STARTED, TOO_LARGE, State,
-)  # fmt: skip
+    BACKFILLED,
+    BEHIND_HEAD,
+    DELAYS_HEAD,
+    NO_NODE,
+    NO_ROOM,
+    NOT_ASKED,
+    OUTRANKED,
+    OVER_QUOTA,
+    RUNNING,
+    STARTED,
+    TOO_LARGE,
+    State,
+)
 
 CODES = {
-    NOT_ASKED: "behind", STARTED: "started", NO_ROOM: "no_room", NO_NODE: "fragmented", BEHIND_HEAD: "slot_later", DELAYS_HEAD: "delays_head",
-    OVER_QUOTA: "over_quota", TOO_LARGE: "too_large", OUTRANKED: "outranked", BACKFILLED: "backfilled",
-}  # fmt: skip
+    NOT_ASKED: "behind",
+    STARTED: "started",
+    NO_ROOM: "no_room",
+    NO_NODE: "fragmented",
+    BEHIND_HEAD: "slot_later",
+    DELAYS_HEAD: "delays_head",
+    OVER_QUOTA: "over_quota",
+    TOO_LARGE: "too_large",
+    OUTRANKED: "outranked",
+    BACKFILLED: "backfilled",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +68,28 @@ WORDS: dict[str, Words] = {
         f"{f.units - f.most_free} more free units on one site." if f.most_free < f.units else "A site that may run this job coming back.",
     ),
     "fragmented": lambda f: (
-        f"{f.most_free} units are free, but no node, or not enough whole nodes, for {f.units}.", "A job ending on a partly used node."
+        f"{f.most_free} units are free, but no node, or not enough whole nodes, for {f.units}.",
+        "A job ending on a partly used node.",
     ),
-    "delays_head": lambda f: (f"It fits, but would delay {f.other}, which is ahead and has a promised start.", f"{f.other} starting, or a shorter time limit."),
-    "slot_later": lambda f: ("Its promised slot is later: jobs ahead of it keep theirs.", "A job ahead ending before its estimate, or a shorter time limit."),
+    "delays_head": lambda f: (
+        f"It fits, but would delay {f.other}, which is ahead and has a promised start.",
+        f"{f.other} starting, or a shorter time limit.",
+    ),
+    "slot_later": lambda _: (
+        "Its promised slot is later: jobs ahead of it keep theirs.",
+        "A job ahead ending before its estimate, or a shorter time limit.",
+    ),
     "over_quota": lambda f: (
-        f"The queue {f.queue} holds {f.held} of its {f.quota} units and {f.units} more are asked.", f"{f.held + f.units - f.quota} units of {f.queue} given back, or a larger quota."
+        f"The queue {f.queue} holds {f.held} of its {f.quota} units and {f.units} more are asked.",
+        f"{f.held + f.units - f.quota} units of {f.queue} given back, or a larger quota.",
     ),
-    "outranked": lambda f: (f"It was stopped so that {f.other}, which comes first under this policy, can run.", "Free units after the jobs that come first."),
+    "outranked": lambda f: (
+        f"It was stopped so that {f.other}, which comes first under this policy, can run.",
+        "Free units after the jobs that come first.",
+    ),
     "too_large": lambda f: (f"{f.units} units are asked and no site it may use has as many.", "Fewer units, or a larger site."),
-    "behind": lambda f: ("The pass ended before it: no units were left, or a job ahead blocks this queue.", "The jobs ahead starting."),
-}  # fmt: skip
+    "behind": lambda _: ("The pass ended before it: no units were left, or a job ahead blocks this queue.", "The jobs ahead starting."),
+}
 
 
 def explain(state: State, row: int, jobs: Sequence[str], sites: Sequence[str], queues: Sequence[str]) -> Reason:
@@ -78,8 +108,12 @@ def facts_for(state: State, row: int, jobs: Sequence[str], sites: Sequence[str],
     other, over_quota = int(job.because_of), int(job.reason) == OVER_QUOTA
     queue = other if over_quota else int(job.queue)
     return Facts(
-        units=int(job.units), site=sites[int(job.site)] if job.site >= 0 else "no site",
-        other=jobs[other] if 0 <= other < len(jobs) and not over_quota else "the job ahead", queue=queues[queue], held=int(state.queues.held[queue]),
-        quota=int(state.queues.quota[queue]), most_free=max((int(table.free[s]) for s in usable), default=0),
+        units=int(job.units),
+        site=sites[int(job.site)] if job.site >= 0 else "no site",
+        other=jobs[other] if 0 <= other < len(jobs) and not over_quota else "the job ahead",
+        queue=queues[queue],
+        held=int(state.queues.held[queue]),
+        quota=int(state.queues.quota[queue]),
+        most_free=max((int(table.free[s]) for s in usable), default=0),
         free=sum(int(table.free[s]) for s in usable),
-    )  # fmt: skip
+    )

@@ -150,15 +150,29 @@ def measure(run: Run, *, bounds: Bounds | None = None, price_per_unit_h: Mapping
     useful = trace.duration_s[ended] * trace.units[ended]
     overhead = float((held[ended] * trace.units[ended]).sum() - useful.sum() - (run.lost_s[ended] * trace.units[ended]).sum())
     return Measured(
-        policy=run.setting.policy.name, jobs=len(trace), ended=len(ended), refused=len(run.refused),
-        unfinished=len(trace) - len(ended) - len(run.refused), completion_s=spread(completion) if some else None,
-        wait_s=spread(np.maximum(completion - held[ended], 0.0)) if some else None, slowdown=spread(slowdown) if some else None,
-        makespan_s=until - float(trace.submit_s[0]) if some else None, utilisation=float(use.mean()) if some else None,
-        fairness=index, fairness_over=over, preemptions=int(np.maximum(run.starts - 1, 0).sum()),
-        lost_unit_s=float((run.lost_s * trace.units).sum()), restart_unit_s=max(overhead, 0.0) if all_speed_one(run.setting) else None,
-        estimate_error=estimate_error(run, ended), cost=cost_of(run, price_per_unit_h or {}), decisions=run.decisions, complete=run.complete,
-        bounds=bounds, series_s=tuple(float(x) for x in middles), series_use=tuple(float(x) for x in use),
-    )  # fmt: skip
+        policy=run.setting.policy.name,
+        jobs=len(trace),
+        ended=len(ended),
+        refused=len(run.refused),
+        unfinished=len(trace) - len(ended) - len(run.refused),
+        completion_s=spread(completion) if some else None,
+        wait_s=spread(np.maximum(completion - held[ended], 0.0)) if some else None,
+        slowdown=spread(slowdown) if some else None,
+        makespan_s=until - float(trace.submit_s[0]) if some else None,
+        utilisation=float(use.mean()) if some else None,
+        fairness=index,
+        fairness_over=over,
+        preemptions=int(np.maximum(run.starts - 1, 0).sum()),
+        lost_unit_s=float((run.lost_s * trace.units).sum()),
+        restart_unit_s=max(overhead, 0.0) if all_speed_one(run.setting) else None,
+        estimate_error=estimate_error(run, ended),
+        cost=cost_of(run, price_per_unit_h or {}),
+        decisions=run.decisions,
+        complete=run.complete,
+        bounds=bounds,
+        series_s=tuple(float(x) for x in middles),
+        series_use=tuple(float(x) for x in use),
+    )
 
 
 def all_speed_one(setting: Setting) -> bool:

@@ -105,8 +105,16 @@ def assemble(name: str, kept: list[tuple[RawJob, int]], rows_read: int, book: Fa
 
     jobs = [job for job, _ in kept]
     return Trace(
-        name=name, job_id=texts(j.job_id for j in jobs), submit_s=numbers(j.submit_s for j in jobs), duration_s=numbers(j.duration_s for j in jobs),
-        units=np.array([units for _, units in kept], np.int64), walltime_s=numbers(j.walltime_s for j in jobs),
-        wait_s=numbers(j.wait_s for j in jobs), tenant=texts(j.tenant for j in jobs), pool=texts(j.pool for j in jobs),
-        label=texts(j.label for j in jobs), rows_read=rows_read, faults=book.faults(),
-    )  # fmt: skip
+        name=name,
+        job_id=texts(j.job_id for j in jobs),
+        submit_s=numbers(j.submit_s for j in jobs),
+        duration_s=numbers(j.duration_s for j in jobs),
+        units=np.array([units for _, units in kept], np.int64),
+        walltime_s=numbers(j.walltime_s for j in jobs),
+        wait_s=numbers(j.wait_s for j in jobs),
+        tenant=texts(j.tenant for j in jobs),
+        pool=texts(j.pool for j in jobs),
+        label=texts(j.label for j in jobs),
+        rows_read=rows_read,
+        faults=book.faults(),
+    )

@@ -60,7 +60,11 @@ def sacct_rows(text: str, where: str, book: FaultBook) -> Iterator[RawJob]:
     lines = text.splitlines()
     header = lines[0].split("|") if lines else []
     if missing := [name for name in NEEDED if name not in header]:
-        raise BadInput(f"The first line does not name the fields {', '.join(missing)}.", "Dump with `sacct --parsable2` and keep the header.", where=where)
+        raise BadInput(
+            f"The first line does not name the fields {', '.join(missing)}.",
+            "Dump with `sacct --parsable2` and keep the header.",
+            where=where,
+        )
     raw = [job for row, line in enumerate(lines[1:], start=1) if (job := _job(header, line, row, book)) is not None]
     origin = min((job.submit_s for job in raw if job.submit_s is not None), default=0.0)
     for job in raw:
@@ -93,11 +97,20 @@ def _parsed(field: Mapping[str, str], row: int) -> RawJob:
     resources = resources_of(field.get("AllocTRES") or field.get("ReqTRES", ""))
     cores = resources.get("cpu", float(field.get("NCPUS") or 0))
     return RawJob(
-        row=row, job_id=field["JobID"], submit_s=submit, start_s=start, end_s=end, duration_s=None if end is None and start is None else duration,
-        walltime_s=seconds_of(field.get("Timelimit", "")), wait_s=None if start is None or submit is None else start - submit,
-        accelerators=accelerators_in(resources), cores=cores, tenant=field.get("Account") or field.get("User") or None,
-        pool=field.get("Partition") or None, label=field.get("JobName") or None,
-    )  # fmt: skip
+        row=row,
+        job_id=field["JobID"],
+        submit_s=submit,
+        start_s=start,
+        end_s=end,
+        duration_s=None if end is None and start is None else duration,
+        walltime_s=seconds_of(field.get("Timelimit", "")),
+        wait_s=None if start is None or submit is None else start - submit,
+        accelerators=accelerators_in(resources),
+        cores=cores,
+        tenant=field.get("Account") or field.get("User") or None,
+        pool=field.get("Partition") or None,
+        label=field.get("JobName") or None,
+    )
 
 
 def _shifted(job: RawJob, origin: float) -> RawJob:
@@ -105,7 +118,17 @@ def _shifted(job: RawJob, origin: float) -> RawJob:
         return None if moment is None else moment - origin
 
     return RawJob(
-        row=job.row, job_id=job.job_id, submit_s=moved(job.submit_s), start_s=moved(job.start_s), end_s=moved(job.end_s), duration_s=job.duration_s,
-        accelerators=job.accelerators, cores=job.cores, walltime_s=job.walltime_s, wait_s=job.wait_s, tenant=job.tenant, pool=job.pool,
+        row=job.row,
+        job_id=job.job_id,
+        submit_s=moved(job.submit_s),
+        start_s=moved(job.start_s),
+        end_s=moved(job.end_s),
+        duration_s=job.duration_s,
+        accelerators=job.accelerators,
+        cores=job.cores,
+        walltime_s=job.walltime_s,
+        wait_s=job.wait_s,
+        tenant=job.tenant,
+        pool=job.pool,
         label=job.label,
-    )  # fmt: skip
+    )

@@ -10,8 +10,20 @@ import numpy as np
 
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.state import (
-    Decisions, Floats, Ints, QueueShape, Rules, SiteShape, State, decisions_table, floats, ints, jobs_table, state_of, table,
-)  # fmt: skip
+    Decisions,
+    Floats,
+    Ints,
+    QueueShape,
+    Rules,
+    SiteShape,
+    State,
+    decisions_table,
+    floats,
+    ints,
+    jobs_table,
+    state_of,
+    table,
+)
 from headwater.compute.twin.trace import Trace
 from headwater.core.errors import BadInput
 
@@ -92,7 +104,7 @@ def queue_rows(trace: Trace, queues: Sequence[QueueShape]) -> Ints:
 def lanes_of(trace: Trace, setting: Setting) -> Ints:
     """Return the lane of each job."""
     lane = dict(setting.pools)
-    return np.array([lane.get(pool, 0) for pool in trace.pool], np.int64)
+    return np.array([lane.get("all" if pool is None else pool, 0) for pool in trace.pool], np.int64)
 
 
 def state_for(trace: Trace, setting: Setting) -> State:
@@ -101,9 +113,14 @@ def state_for(trace: Trace, setting: Setting) -> State:
     if trace.submit_s.size and (np.diff(trace.submit_s) < 0).any():
         raise BadInput("The trace is not sorted by submission.", "Read it with a reader of headwater.compute.twin.", where=trace.name)
     jobs = jobs_table(
-        trace.submit_s, trace.units, estimate_s=estimates_for(trace, setting.policy), lane=lanes, kind=kinds_of(trace),
-        queue=queue_rows(trace, setting.queues), checkpoint_s=setting.checkpoint_s,
-    )  # fmt: skip
+        trace.submit_s,
+        trace.units,
+        estimate_s=estimates_for(trace, setting.policy),
+        lane=lanes,
+        kind=kinds_of(trace),
+        queue=queue_rows(trace, setting.queues),
+        checkpoint_s=setting.checkpoint_s,
+    )
     return state_of(jobs, setting.sites, setting.queues)
 
 
@@ -118,11 +135,16 @@ def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
         raise BadInput(f"There is no site '{unknown[0]}' to lose.", f"There are: {', '.join(site_row)}.")
     outages = sorted(setting.outages, key=lambda outage: outage.at_s)
     return World(
-        truth=table(TRUTH, {"duration_s": trace.duration_s, "end_s": np.nan, "segment": -1}), due=table(MOMENT, {"at_s": floats(room)}),
-        outages=table(CHANGE, {"at_s": [o.at_s for o in outages], "site": [site_row[o.site] for o in outages], "up": [o.up for o in outages]}),
-        log=table(SEGMENT, {"from_s": floats(room), "to_s": np.nan}), dirty=ints(len(state.lanes)), counts=ints(8),
+        truth=table(TRUTH, {"duration_s": trace.duration_s, "end_s": np.nan, "segment": -1}),
+        due=table(MOMENT, {"at_s": floats(room)}),
+        outages=table(
+            CHANGE, {"at_s": [o.at_s for o in outages], "site": [site_row[o.site] for o in outages], "up": [o.up for o in outages]}
+        ),
+        log=table(SEGMENT, {"from_s": floats(room), "to_s": np.nan}),
+        dirty=ints(len(state.lanes)),
+        counts=ints(8),
         clock_s=floats(1, trace.submit_s[0] if count else 0.0),
-    )  # fmt: skip
+    )
 
 
 def grown(world: World) -> World:
@@ -155,7 +177,7 @@ def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Pr
     return world, True
 
 
-def run_of(trace: Trace, setting: Setting, state: State, world: World, complete: bool) -> Run:  # noqa: FBT001
+def run_of(trace: Trace, setting: Setting, state: State, world: World, complete: bool) -> Run:
     """Return the outcome in a world that has been lived through."""
     from headwater.compute.scheduler.state import FINISHED, TOO_LARGE
     from headwater.compute.twin.simulate_kernel import DECIDED, LOGGED
@@ -163,8 +185,19 @@ def run_of(trace: Trace, setting: Setting, state: State, world: World, complete:
     logged = slice(0, int(world.counts[LOGGED]))
     jobs = state.jobs
     return Run(
-        trace=trace, setting=setting, first_start_s=jobs.first_start_s, end_s=np.where(jobs.state == FINISHED, world.truth.end_s, np.nan),
-        starts=jobs.starts, lost_s=jobs.lost_s, refused=np.flatnonzero(jobs.reason == TOO_LARGE), estimate_s=jobs.estimate_s,
-        segment_from_s=world.log.from_s[logged], segment_to_s=world.log.to_s[logged], segment_job=world.log.job[logged],
-        segment_site=world.log.site[logged], decisions=int(world.counts[DECIDED]), clock_s=float(world.clock_s[0]), complete=complete,
-    )  # fmt: skip
+        trace=trace,
+        setting=setting,
+        first_start_s=jobs.first_start_s,
+        end_s=np.where(jobs.state == FINISHED, world.truth.end_s, np.nan),
+        starts=jobs.starts,
+        lost_s=jobs.lost_s,
+        refused=np.flatnonzero(jobs.reason == TOO_LARGE),
+        estimate_s=jobs.estimate_s,
+        segment_from_s=world.log.from_s[logged],
+        segment_to_s=world.log.to_s[logged],
+        segment_job=world.log.job[logged],
+        segment_site=world.log.site[logged],
+        decisions=int(world.counts[DECIDED]),
+        clock_s=float(world.clock_s[0]),
+        complete=complete,
+    )

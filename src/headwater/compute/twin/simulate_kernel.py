@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from headwater.compute.scheduler.compiled import compiled
 
+from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
 from headwater.compute.scheduler.state import RUNNING, STOP, TOO_LARGE, Decisions, Floats, Ints, Rules, State, Table
@@ -48,7 +48,11 @@ def push(world: World, time_s: float, job: int) -> None:
     world.counts[DUE] += 1
     while cell > 0 and world.due.at_s[(cell - 1) // 2] > time_s:
         above = (cell - 1) // 2
-        world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = world.due.at_s[above], world.due.job[above], world.due.version[above]
+        world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = (
+            world.due.at_s[above],
+            world.due.job[above],
+            world.due.version[above],
+        )
         cell = above
     world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = time_s, job, world.truth.version[job]
 
@@ -66,7 +70,11 @@ def pop(world: World) -> None:
             below += 1
         if world.due.at_s[below] >= time_s:
             break
-        world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = world.due.at_s[below], world.due.job[below], world.due.version[below]
+        world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = (
+            world.due.at_s[below],
+            world.due.job[below],
+            world.due.version[below],
+        )
         cell = below
     world.due.at_s[cell], world.due.job[cell], world.due.version[cell] = time_s, job, version
 
@@ -124,7 +132,7 @@ def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: D
         sites.up[site] = up
         world.dirty[sites.lane[site]] = 1
         while up == 0 and sites.running_count[site] > 0:
-            out.count[0] = 0
+            out.length[0] = 0
             job = state.running[sites.running_from[site]]
             bring_back(state, rules, job, now_s, out)
             close_segment(world, job, now_s)
@@ -157,7 +165,7 @@ def take_arrivals(state: State, rules: Rules, world: World, now_s: float) -> Non
 def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
     """Do what a decision said: open and close run segments, and note when jobs will end."""
     jobs, sites = state.jobs, state.sites
-    for row in range(out.count[0]):
+    for row in range(out.length[0]):
         job = out.rows.job[row]
         if out.rows.action[row] == STOP:
             close_segment(world, job, now_s)
@@ -175,7 +183,7 @@ def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decis
 
 
 @compiled
-def room_left(state: State, world: World, out: Decisions) -> bool:
+def room_left(world: World, out: Decisions) -> bool:
     """Whether one more moment's decisions are sure to fit the heap and the log."""
     most = len(out.rows)
     return bool(world.counts[DUE] + 3 * most < len(world.due) and world.counts[LOGGED] + most < len(world.log))
@@ -185,7 +193,7 @@ def room_left(state: State, world: World, out: Decisions) -> bool:
 def advance(state: State, rules: Rules, world: World, moments: int, out: Decisions) -> int:
     """Live through up to `moments` moments; returns whether all is done, there is more, or a table is full."""
     for _ in range(moments):
-        if not room_left(state, world, out):
+        if not room_left(world, out):
             return FULL
         now_s = next_moment(state, world)
         if now_s == np.inf:
@@ -197,8 +205,8 @@ def advance(state: State, rules: Rules, world: World, moments: int, out: Decisio
         for lane in range(len(world.dirty)):
             if world.dirty[lane] == 1:
                 world.dirty[lane] = 0
-                out.count[0] = 0
+                out.length[0] = 0
                 decide_lane(state, rules, lane, now_s, out)
-                world.counts[DECIDED] += out.count[0]
+                world.counts[DECIDED] += out.length[0]
                 carry_out(state, rules, world, now_s, out)
     return MORE

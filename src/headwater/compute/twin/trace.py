@@ -99,10 +99,19 @@ class Trace:
     def pick(self, rows: Ints) -> Trace:
         """Return the jobs in these rows."""
         return Trace(
-            name=self.name, job_id=self.job_id[rows], submit_s=self.submit_s[rows], duration_s=self.duration_s[rows], units=self.units[rows],
-            walltime_s=self.walltime_s[rows], wait_s=self.wait_s[rows], tenant=self.tenant[rows], pool=self.pool[rows],
-            label=self.label[rows], rows_read=self.rows_read, faults=self.faults,
-        )  # fmt: skip
+            name=self.name,
+            job_id=self.job_id[rows],
+            submit_s=self.submit_s[rows],
+            duration_s=self.duration_s[rows],
+            units=self.units[rows],
+            walltime_s=self.walltime_s[rows],
+            wait_s=self.wait_s[rows],
+            tenant=self.tenant[rows],
+            pool=self.pool[rows],
+            label=self.label[rows],
+            rows_read=self.rows_read,
+            faults=self.faults,
+        )
 
 
 def trace_of(name: str, submit_s: Floats, duration_s: Floats, units: Ints, pool: Sequence[str | None] | None = None) -> Trace:
@@ -110,7 +119,15 @@ def trace_of(name: str, submit_s: Floats, duration_s: Floats, units: Ints, pool:
     count = len(submit_s)
     blank = np.full(count, None, object)
     return Trace(
-        name=name, job_id=np.array([str(i) for i in range(count)], object), submit_s=submit_s.astype(np.float64),
-        duration_s=duration_s.astype(np.float64), units=units.astype(np.int64), walltime_s=np.full(count, np.nan), wait_s=np.full(count, np.nan),
-        tenant=blank, pool=blank if pool is None else np.array(pool, object), label=blank, rows_read=count,
-    )  # fmt: skip
+        name=name,
+        job_id=np.array([str(i) for i in range(count)], object),
+        submit_s=submit_s.astype(np.float64),
+        duration_s=duration_s.astype(np.float64),
+        units=units.astype(np.int64),
+        walltime_s=np.full(count, np.nan),
+        wait_s=np.full(count, np.nan),
+        tenant=blank,
+        pool=blank if pool is None else np.array(pool, object),
+        label=blank,
+        rows_read=count,
+    )

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headwater.compute.scheduler.state import SiteShape
 from headwater.compute.twin.rows import RawJob, build_trace
 from headwater.compute.twin.sacct import sacct_rows
 from headwater.compute.twin.trace import FaultBook, Trace
 from headwater.core.errors import BadInput, NotFound
 
 NEEDED = ("job_id", "submit_s", "duration_s", "gpus")
-USED = (*NEEDED, "cpus", "walltime_s", "wait_s", "tenant", "virtual_cluster", "model")
+USED = (*NEEDED, "cpus", "walltime_s", "wait_s", "tenant", "virtual_cluster")
 SWF_FIELDS = 18
 
 
@@ -40,7 +39,9 @@ def read_parquet(path: Path) -> Trace:
     try:
         names = pq.read_schema(path).names
         if missing := [name for name in NEEDED if name not in names]:
-            raise BadInput(f"The columns {', '.join(missing)} are missing.", "The file must follow the common jobs schema.", where=str(path))
+            raise BadInput(
+                f"The columns {', '.join(missing)} are missing.", "The file must follow the common jobs schema.", where=str(path)
+            )
         table = pq.read_table(path, columns=[name for name in USED if name in names])
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"Not a Parquet file: {str(error)[:200]}.", "Give a file of the common jobs schema.", where=str(path)) from error
@@ -55,7 +56,7 @@ def parquet_rows(columns: dict[str, list[Any]], count: int) -> Iterator[RawJob]:
         yield RawJob(
             row=row + 1, job_id=str(column["job_id"][row]), submit_s=column["submit_s"][row], duration_s=column["duration_s"][row],
             accelerators=column["gpus"][row], cores=column["cpus"][row], walltime_s=column["walltime_s"][row], wait_s=column["wait_s"][row],
-            tenant=column["tenant"][row], pool=column["virtual_cluster"][row], label=column["model"][row],
+            tenant=column["tenant"][row], pool=column["virtual_cluster"][row],
         )  # fmt: skip
 
 
@@ -92,20 +93,3 @@ def read_sacct(path: Path) -> Trace:
     """Return the trace in a dump made with `sacct --parsable2`. Its origin is the first submission."""
     book = FaultBook()
     return build_trace(path.stem, sacct_rows(path.read_text("utf-8", errors="replace"), str(path), book), book)
-
-
-def read_nodes(path: Path, *, lanes_by_pool: bool) -> tuple[tuple[SiteShape, ...], tuple[tuple[str, int], ...]]:
-    """Return the sites in a Parquet file of the common nodes schema: one a virtual cluster, and each pool's lane.
-
-    With `lanes_by_pool` each virtual cluster keeps to itself; without, they share one queue.
-    """
-    import pyarrow.parquet as pq
-
-    columns = pq.read_table(path, columns=["gpus", "virtual_cluster"]).to_pydict()
-    nodes: dict[str, list[int]] = {}
-    for gpus, pool in zip(columns["gpus"], columns["virtual_cluster"], strict=True):
-        if gpus:
-            nodes.setdefault(pool or "all", []).append(int(gpus))
-    names = sorted(nodes)
-    sites = tuple(SiteShape(name=name, node_units=tuple(nodes[name]), lane=lane if lanes_by_pool else 0) for lane, name in enumerate(names))
-    return sites, tuple((name, lane) for lane, name in enumerate(names)) if lanes_by_pool else ()

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("result", sa.JSON(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("usage", sa.JSON(), nullable=True),
+        sa.Column("devices", sa.JSON(), nullable=True),
         sa.Column("submitted_at", UtcTime(), nullable=False),
         sa.Column("started_at", UtcTime(), nullable=True),
         sa.Column("ended_at", UtcTime(), nullable=True),

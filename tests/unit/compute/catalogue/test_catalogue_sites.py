@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headwater.compute.catalogue.chips import chips
 from headwater.compute.catalogue.figures import Figure, Unknown
 from headwater.compute.catalogue.sites import CAPITAL, sites
+from headwater.compute.catalogue.sites_file import json_schema
 from headwater.core.errors import BadInput, NotFound
 
 GOOD = """
@@ -159,3 +160,9 @@ def test_maintenance_needs_a_zone_and_runs_forward_and_does_not_overlap(tmp_path
 def test_two_sites_of_one_id_are_refused(tmp_path):
     twice = GOOD + GOOD[GOOD.index("[[site]]") :]
     assert "used 2 times" in refusal(tmp_path, twice)
+
+
+def test_the_schema_of_the_file_is_there_for_editors():
+    schema = json_schema()
+    assert set(schema["required"]) == {"schema", "name", "note", "site"}
+    assert "pool" in schema["$defs"]["SiteRow"]["required"]

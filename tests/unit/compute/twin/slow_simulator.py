@@ -106,7 +106,9 @@ def easy(waiting: list[Job], running: list[Job], pool: Pool, now: float) -> list
                 started.append(job)
                 continue
             head = job
-            ends = sorted((max(r.started + r.estimate if r.started is not None else now + r.estimate, now), r.units) for r in running + started)
+            ends = sorted(
+                (max(r.started + r.estimate if r.started is not None else now + r.estimate, now), r.units) for r in running + started
+            )
             free = pool.free()
             shadow = next(end for end, _ in ends if free + sum(units for other, units in ends if other <= end) >= head.units)
             extra = free + sum(units for end, units in ends if end <= shadow) - head.units

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slow_simulator import Job, Pool, easy, simulate_preempting_slowly, simulate_slowly, step_over, strict
 
 from headwater.compute.scheduler.policy import Policy, check, load
 from headwater.compute.scheduler.state import SiteShape
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.trace import Trace, trace_of
 from headwater.compute.twin.traces import read_trace
-from slow_simulator import Job, Pool, easy, simulate_preempting_slowly, simulate_slowly, step_over, strict
 
 SHARED = Path(__file__).resolve().parents[4].parent / "shared" / "traces"
 SAMPLES = ("muri1", "muri3", "lublin1", "hpc2n_slice", "made_up")
@@ -37,7 +37,13 @@ def sample(name: str) -> tuple[Trace, int]:
 
 def slow_jobs(trace: Trace, estimate: np.ndarray) -> list[Job]:
     return [
-        Job(number=i, submit=float(trace.submit_s[i]), length=float(trace.duration_s[i]), units=int(trace.units[i]), estimate=float(estimate[i]))
+        Job(
+            number=i,
+            submit=float(trace.submit_s[i]),
+            length=float(trace.duration_s[i]),
+            units=int(trace.units[i]),
+            estimate=float(estimate[i]),
+        )
         for i in range(len(trace))
     ]
 
