@@ -23,12 +23,26 @@ from pathlib import Path
 import numpy as np
 
 from headwater.compute.scheduler import packing, packing_bound
-from headwater.compute.scheduler.packing_state import DEVICES, MILLI, WHOLE_MILLI, Floats, Ints, Mix, Nodes, Request, mix_of, nodes_of
+from headwater.compute.scheduler.packing_state import (
+    CPU,
+    DEVICES,
+    MAX_DEVICES,
+    MEMORY,
+    MILLI,
+    WHOLE_MILLI,
+    Floats,
+    Ints,
+    Mix,
+    Nodes,
+    Request,
+    mix_of,
+    nodes_of,
+)
 from headwater.core.errors import BadInput, Unavailable
 
 TRACES = Path(__file__).resolve().parents[2].parent / "shared" / "traces"
 FIRST_SEED = 42
-"""As in the source; ours was tuned on seeds 1 to 6."""
+"""As in the source; ours was tuned on seeds 1 to 8."""
 ORDERS = 3
 """Random node orders a seed: clustering and packing move by half a point with the order alone."""
 LOAD = 1.3
@@ -68,6 +82,8 @@ class Results:
     """Everything measured; percentages of all devices."""
 
     seeds: int
+    overcommitted: int = 0
+    """Nodes and devices given twice, over all runs."""
     allocated: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """List, rule: one figure a seed and node order."""
     at_load: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
@@ -180,7 +196,9 @@ def _measure_list(results: Results, pods: str, trace: Trace) -> None:
             nodes = shuffled(trace.nodes, seed, order)
             ahead = packing.outlook(nodes, trace.mix)
             for rule in packing.RULES:
-                runs.setdefault(rule, []).append(packing.replay(nodes, requests, ahead, draws, rule=rule))
+                run = packing.replay(nodes, requests, ahead, draws, rule=rule)
+                results.overcommitted += overcommitted(nodes, run)
+                runs.setdefault(rule, []).append(run)
         runs.setdefault(LEARNING, []).append(packing.replay_learning(trace.nodes, requests, draws))
         if seed == FIRST_SEED:
             results.bounds[pods] = _bounds(trace.nodes, requests, runs[OURS][0])
@@ -190,6 +208,21 @@ def _measure_list(results: Results, pods: str, trace: Trace) -> None:
         for rule, of in runs.items()
     }
     results.gangs[pods] = {rule: 100 * float(np.mean([_gangs_placed(run, len(trace.pods)) for run in of])) for rule, of in runs.items()}
+
+
+def overcommitted(nodes: Nodes, run: packing.Replay) -> int:
+    """Return how many nodes and devices were given more than they have, counted anew from the placements."""
+    at = np.flatnonzero(run.node >= 0)
+    node, asked = run.node[at], run.requests[at]
+    cpu, memory = np.zeros_like(nodes.cpu_milli), np.zeros_like(nodes.memory_mib)
+    np.add.at(cpu, node, asked[:, CPU])
+    np.add.at(memory, node, asked[:, MEMORY])
+    milli = np.zeros((len(cpu), MAX_DEVICES), np.int64)
+    for device in range(MAX_DEVICES):
+        holds = run.devices[at] >> device & 1 == 1
+        np.add.at(milli, (node[holds], device), asked[holds, MILLI])
+    has = np.where(np.arange(MAX_DEVICES) < nodes.devices[:, None], WHOLE_MILLI, 0)
+    return int((cpu > nodes.cpu_milli).sum() + (memory > nodes.memory_mib).sum() + (milli > has).sum())
 
 
 def _gangs_placed(run: packing.Replay, first: int) -> float:
@@ -239,7 +272,8 @@ def _measure_speed(results: Results, trace: Trace) -> None:
 
 def bars(results: Results) -> list[Bar]:
     """Return the promises and what came of them."""
-    found = []
+    twice = results.overcommitted
+    found = [Bar(name="capacity", wanted="no node or device given twice in any run", got=f"{twice}", met=twice == 0)]
     for pods in results.allocated:
         off = {rule: results.mean(pods, rule) - figure for rule, figure in zip(PUBLISHED_RULES, PUBLISHED[pods], strict=True)}
         worst = max(off, key=lambda rule: abs(off[rule]))

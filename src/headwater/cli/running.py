@@ -168,8 +168,9 @@ def result_of(job: dict[str, Any]) -> str:
         return f"{job['error']['code']}: {job['error']['message']}"
     if job["state"] == "reused":
         return f"reused: {job['reason']}"
-    shown = [f"{name} {value:.4g}" for name, value in job["metrics"].items()][:4]
-    return ", ".join(shown) or str(job["facts"].get("summary", "")) or job["state"]
+    facts = {name: value for name, value in job["facts"].items() if isinstance(value, str | int) and not isinstance(value, bool)}
+    shown = [f"{name} {value:.4g}" for name, value in job["metrics"].items()] or [f"{name} {value}" for name, value in facts.items()]
+    return ", ".join(shown[:4]) or str(job["state"])
 
 
 def grade_tables(run: dict[str, Any]) -> list[RenderableType]:
@@ -180,7 +181,8 @@ def grade_tables(run: dict[str, Any]) -> list[RenderableType]:
     for job in run["jobs"]:
         grades = job["facts"].get("grades")
         if job["step"] == "trust.evaluate" and isinstance(grades, dict):
-            drawn = Table(title=f"Trust grades ({job['name']}), on the pessimistic end of each interval", title_justify="left")
+            tables.append(f"\nTrust grades of '{job['name']}', each on the pessimistic end of its interval")
+            drawn = Table()
             drawn.add_column("dimension")
             drawn.add_column("grade")
             for dimension, grade in grades.items():

@@ -62,7 +62,7 @@ def sign(connection: Connection, platform: Platform, job: Job, made: Made, *, in
     for one in made.claims:
         about = made.outputs.get(one.about, one.about)
         subject = Subject(name=f"{job.spec.project}/{one.about}" if one.about in made.outputs else "artifact", digest=about)
-        predicate = dict(one.predicate) | {"job": job.id}
+        predicate = {key: _named(value, made.outputs) for key, value in one.predicate.items()} | {"job": job.id}
         expires = predicate.pop("expiresAt", None)
         claim = Statement(
             subjects=(subject,),
@@ -73,6 +73,12 @@ def sign(connection: Connection, platform: Platform, job: Job, made: Made, *, in
         )
         issued.append(evidence.issue(connection, platform.keyring, claim, actor=job.submitted_by).digest)
     return issued
+
+
+def _named(value: Any, outputs: Mapping[str, str]) -> Any:
+    """Return a predicate's value, with `output:NAME` replaced by that output's artifact."""
+    name = value.removeprefix("output:") if isinstance(value, str) and value.startswith("output:") else None
+    return outputs.get(name, value) if name is not None else value
 
 
 def _lineage(job: Job, made: Made, inputs: Mapping[str, str], now: datetime) -> Statement:

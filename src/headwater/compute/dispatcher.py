@@ -41,6 +41,8 @@ LONGEST_REST_S = 0.5
 QUEUE_WINDOW = 256
 WORKERS = 4
 
+INSIDE = "inside the platform, because it changes the platform's own records"
+
 log = structlog.get_logger("headwater.compute")
 
 
@@ -245,7 +247,7 @@ class Dispatcher:
             job,
             State.STARTING,
             reason=decision.reason,
-            place=decision.reason,
+            place=INSIDE if job.engine == "platform" else decision.reason,
             attempt=job.attempt + 1,
             started_at=self.platform.clock.now(),
             devices=devices,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, String, Table, Text, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, String, Table, Text, insert, select, update
 
 from headwater.core import ledger, statement
 from headwater.core.db import UtcTime, metadata
@@ -53,13 +53,14 @@ def issue(connection: Connection, keyring: Keyring, claim: Statement, *, actor: 
 
 
 def keep(connection: Connection, envelope: Envelope, keyring: Keyring, *, actor: str, now: datetime) -> Held:
-    """Keep a statement, made here or elsewhere, after verifying it. Keeping it twice changes nothing."""
+    """Keep a statement, made here or elsewhere, after verifying it. Keeping it again adds signatures of other keys."""
     told = statement.verify(envelope, keyring.trusted(), now=now)
     held = Held(digest=envelope.digest, envelope=envelope, statement=told)
-    if connection.execute(select(statements.c.digest).where(statements.c.digest == held.digest)).first() is not None:
-        return held
-    row = {"digest": held.digest, "predicate_type": told.predicate_type, "issued_at": told.issued_at}
-    connection.execute(insert(statements).values(envelope=envelope.to_json(), **row))
+    row = connection.execute(select(statements.c.envelope).where(statements.c.digest == held.digest).with_for_update()).one_or_none()
+    if row is not None:
+        return _countersigned(connection, held, statement.read(row.envelope), actor=actor, now=now)
+    values = {"digest": held.digest, "predicate_type": told.predicate_type, "issued_at": told.issued_at}
+    connection.execute(insert(statements).values(envelope=envelope.to_json(), **values))
     unique = {statement.bare(subject.digest): subject.name for subject in told.subjects}
     if unique:
         connection.execute(
@@ -68,6 +69,18 @@ def keep(connection: Connection, envelope: Envelope, keyring: Keyring, *, actor:
     body = {"predicate_type": told.predicate_type, "subjects": sorted(unique)}
     ledger.append(connection, "statement.kept", subject=held.digest, actor=actor, at=now, body=body)
     return held
+
+
+def _countersigned(connection: Connection, held: Held, known: Envelope, *, actor: str, now: datetime) -> Held:
+    """Return a statement held before, with those of the new signatures that are by other keys added to its own."""
+    keys = {key for key, _ in known.signatures}
+    added = tuple(one for one in held.envelope.signatures if one[0] not in keys)
+    if not added:
+        return Held(digest=held.digest, envelope=known, statement=held.statement)
+    whole = Envelope(payload=known.payload, signatures=known.signatures + added)
+    connection.execute(update(statements).where(statements.c.digest == held.digest).values(envelope=whole.to_json()))
+    ledger.append(connection, "statement.countersigned", subject=held.digest, actor=actor, at=now, body={"keys": [key for key, _ in added]})
+    return Held(digest=held.digest, envelope=whole, statement=held.statement)
 
 
 def get(connection: Connection, digest: str) -> Held:

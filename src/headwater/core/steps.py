@@ -129,7 +129,10 @@ class Task:
         self.facts.update(facts)
 
     def claim(self, predicate_type: str, *, about: str, predicate: Mapping[str, Any]) -> None:
-        """Claim something about an output or an artifact; it becomes a signed statement if this job succeeds."""
+        """Claim something about an output or an input; it becomes a signed statement if this job succeeds.
+
+        A value `output:NAME` in the predicate becomes the digest of that output.
+        """
         self.claims.append(Claim(predicate_type=predicate_type, about=about, predicate=predicate))
 
     def progress(self, done: float, total: float, note: str = "") -> None:

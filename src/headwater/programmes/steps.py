@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from headwater.core.clock import to_text
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, GateClosed
+from headwater.core.platform import Platform
 from headwater.core.steps import Params, Port, Task, params_of, step
 
 
@@ -45,6 +46,7 @@ def file(task: Task) -> None:
     given = {"model", "self_assessment_report"} & set(params.fields)
     if given:
         raise BadInput(f"The field '{min(given)}' is taken from the step's input.", "Remove it from 'fields'.")
+    _check_report(task, platform)
     definition = named(params.definition)
     fields = dict(params.fields) | {"model": task.digests["model"], "self_assessment_report": task.digests["report"]}
     who = Party(id=task.actor, roles=frozenset({definition.filled_by}))
@@ -54,3 +56,18 @@ def file(task: Task) -> None:
     task.output("record").write_text(json.dumps(public, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     held = [record.statement] if record.statement else []
     task.note(case=record.id, number=record.case.number, state=record.case.state, statements=held)
+
+
+def _check_report(task: Task, platform: Platform) -> None:
+    """Raise GateClosed unless a valid trust grade of the model names this very report."""
+    from headwater.core import evidence
+    from headwater.core.statement import TRUST_GRADE
+
+    model, report = task.digests["model"], task.digests["report"]
+    with platform.db.read() as connection:
+        held, _ = evidence.valid(connection, platform.keyring, model, TRUST_GRADE, now=platform.clock.now())
+    if held is not None and held.statement.predicate.get("report") != report:
+        raise GateClosed(
+            f"The report {report[:19]}… is not the one of the model's trust grade.",
+            "Give the report that trust.evaluate made of this model.",
+        )

@@ -55,7 +55,7 @@ def evaluate(task: Task) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(told, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(html(report), encoding="utf-8")
-    predicate = {name: value for name, value in told.items() if name != "schema"} | {"report": "report"}
+    predicate = {name: value for name, value in told.items() if name != "schema"} | {"report": "output:report"}
     task.claim(TRUST_GRADE, about=task.digests["model"], predicate=predicate)
     task.measure(accuracy=told["accuracy"]["value"], **_headlines(report))
     grades = {name: one["grade"] for name, one in told["dimensions"].items()}

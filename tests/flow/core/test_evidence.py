@@ -82,3 +82,18 @@ def test_private_keys_can_be_read_by_their_owner_alone(site: Platform) -> None:
 def test_a_claim_that_no_office_here_may_make_is_refused(site: Platform) -> None:
     with pytest.raises(Refused, match="No key here may claim urn:else"):
         Keyring(site.settings.data_folder / "keys").signer("urn:else")
+
+
+def test_a_second_signature_joins_the_statement_that_is_held(site: Platform) -> None:
+    """A reviewer signs what the evaluator signed: one statement, two signatures, nothing lost."""
+    claim, reviewer = grade(site), Ed25519PrivateKey.generate()
+    site.keyring.trust("reviewer", reviewer.public_key().public_bytes_raw(), (TRUST_GRADE,))
+    first = site.db.write(lambda connection: evidence.issue(connection, site.keyring, claim, actor="t"))
+    second = statement.sign(claim, reviewer)
+    kept = [
+        site.db.write(lambda connection: evidence.keep(connection, second, site.keyring, actor="t", now=site.clock.now())) for _ in range(2)
+    ]
+    with site.db.read() as connection:
+        held = evidence.get(connection, first.digest)
+    assert {key for key, _ in held.envelope.signatures} == {first.envelope.signatures[0][0], statement.key_id(reviewer.public_key())}
+    assert [one.digest for one in kept] == [first.digest, first.digest]

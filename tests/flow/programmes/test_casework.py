@@ -249,7 +249,7 @@ def task(site: Platform, folder: Path, **params: Any) -> Task:
 
 
 def test_the_step_files_the_model_and_writes_the_public_record(site: Platform, tmp_path: Path) -> None:
-    issue(site, TRUST_GRADE, MODEL, graded())
+    issue(site, TRUST_GRADE, MODEL, graded() | {"report": REPORT})
     one = task(site, tmp_path, fields=GIVEN)
     steps.file.run(one)
     record = json.loads(one.outputs["record"].read_text(encoding="utf-8"))
@@ -258,6 +258,12 @@ def test_the_step_files_the_model_and_writes_the_public_record(site: Platform, t
     again = task(site, tmp_path / "again", fields=GIVEN)
     steps.file.run(again)
     assert again.outputs["record"].read_bytes() == one.outputs["record"].read_bytes()
+
+
+def test_the_step_refuses_a_report_that_the_trust_grade_does_not_name(site: Platform, tmp_path: Path) -> None:
+    issue(site, TRUST_GRADE, MODEL, graded() | {"report": "sha256:" + "c" * 64 + "/"})
+    with pytest.raises(GateClosed, match="is not the one of the model's trust grade"):
+        steps.file.run(task(site, tmp_path, fields=GIVEN))
 
 
 def test_the_step_takes_the_model_from_its_input_alone(site: Platform, tmp_path: Path) -> None:

@@ -21,8 +21,18 @@ from headwater.compute.scheduler.backfill_kernel import (
     reserve,
 )
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.fairshare_kernel import age_usage, drop_queue, gather, over_quota, pick, take_head
-from headwater.compute.scheduler.order_kernel import FAIR, drop_taken, enqueue, learn, next_change_s, value
+from headwater.compute.scheduler.fairshare_kernel import (
+    age_usage,
+    candidate,
+    close_queue,
+    leave_queue,
+    open_queues,
+    over_quota,
+    pick,
+    queue_up,
+    step_over,
+)
+from headwater.compute.scheduler.order_kernel import FAIR, drop_taken, learn, next_change_s, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, finish, fits_on_nodes, may_use, settle, start, stop
 from headwater.compute.scheduler.prediction_kernel import predict_s, remember
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER, BY_PRIORITY, make_room, pass_preempting, return_stopped
@@ -63,24 +73,24 @@ def pass_fair(state: State, rules: Rules, lane: int, now_s: float, out: Decision
     """Serve the queues by share: after each start the queue with the lowest share has its turn."""
     jobs, queues, hold = state.jobs, state.queues, no_promise()
     free, looked = lane_free(state, lane), 0
-    gather(state, lane)
-    queue = pick(queues)
+    open_queues(queues)
+    queue = pick(jobs, queues)
     while queue >= 0 and free > 0 and looked <= rules.depth:
-        job = take_head(jobs, queues, queue)
+        job = candidate(jobs, queues, queue)
         if try_start(state, rules, job, now_s, hold, out):
             free -= jobs.units[job]
-            queue = pick(queues)
+            leave_queue(jobs, queues, queue, job)
+            queue = pick(jobs, queues)
             continue
         looked += 1
         if jobs.reason[job] == OVER_QUOTA or rules.backfill == STRICT:
-            drop_queue(queues, queue)
-            queue = pick(queues)
-            continue
-        if rules.backfill == EASY and hold[HELD_SITE] < 0:
-            promise(state, rules, job, now_s, hold)
-        if queues.head[queue] < 0:
-            queue = pick(queues)
-    drop_taken(state, lane, 0)
+            close_queue(queues, queue)
+        else:
+            step_over(queues, queue, job)
+            if rules.backfill == EASY and hold[HELD_SITE] < 0:
+                promise(state, rules, job, now_s, hold)
+        if candidate(jobs, queues, queue) < 0:
+            queue = pick(jobs, queues)
 
 
 @compiled
@@ -140,7 +150,7 @@ def admit(state: State, rules: Rules, job: int) -> None:
         state.jobs.estimate_s[job] = predict_s(state, state.jobs.kind[job])
     state.jobs.stale[job] = 1
     state.jobs.key[job] = value(state, rules, job)
-    enqueue(state, job)
+    queue_up(state, rules, job)
 
 
 @compiled
@@ -165,7 +175,7 @@ def bring_back(state: State, rules: Rules, job: int, now_s: float, out: Decision
     stop(state, job, now_s, out)
     if rules.preemption != BY_ORDER or rules.order == FAIR:
         state.jobs.key[job] = value(state, rules, job)
-        enqueue(state, job)
+        queue_up(state, rules, job)
     state.jobs.stale[job] = 1
 
 

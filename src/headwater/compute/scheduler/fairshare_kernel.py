@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.state import USAGE_SETTLED_S, State, Table
+from headwater.compute.scheduler.order_kernel import FAIR, before, enqueue
+from headwater.compute.scheduler.state import USAGE_SETTLED_S, Rules, State, Table
 
 
 @compiled
@@ -49,19 +50,50 @@ def bounded(queues: Table, queue: int) -> bool:
 
 
 @compiled
-def gather(state: State, lane: int) -> None:
-    """Hang the lane's waiting jobs on their queues, in order."""
-    jobs, lanes, queues = state.jobs, state.lanes, state.queues
-    queues.head[:] = -1
-    queues.waiting[:] = 0
-    for cell in range(lanes.end[lane] - 1, lanes.begin[lane] - 1, -1):
-        job = state.order[cell]
-        queue = jobs.queue[job]
-        jobs.next_job[job] = queues.head[queue]
+def join_queue(state: State, job: int) -> None:
+    """Put a waiting job in its queue, in order of key; nearly always at the end."""
+    jobs, queues, queue = state.jobs, state.queues, state.jobs.queue[job]
+    tail = queues.tail[queue]
+    if tail < 0 or before(jobs, tail, job):
+        after = tail
+    else:
+        after, following = -1, queues.head[queue]
+        while following >= 0 and before(jobs, following, job):
+            after, following = following, jobs.next_job[following]
+    jobs.next_job[job] = queues.head[queue] if after < 0 else jobs.next_job[after]
+    if after < 0:
         queues.head[queue] = job
+    else:
+        jobs.next_job[after] = job
+    if after == tail:
+        queues.tail[queue] = job
+    while queue >= 0:
         queues.waiting[queue] += 1
-    for queue in range(len(queues) - 1, 0, -1):
-        queues.waiting[queues.parent[queue]] += queues.waiting[queue]
+        queue = queues.parent[queue]
+
+
+@compiled
+def queue_up(state: State, rules: Rules, job: int) -> None:
+    """Put a job with its key among the waiting: in its own queue where queues take turns, else in its lane."""
+    if rules.order == FAIR:
+        join_queue(state, job)
+    else:
+        enqueue(state, job)
+
+
+@compiled
+def open_queues(queues: Table) -> None:
+    """Begin a pass: every queue is looked at from its head."""
+    for queue in range(len(queues)):
+        queues.looked[queue] = -1
+        queues.left[queue] = queues.waiting[queue]
+
+
+@compiled
+def candidate(jobs: Table, queues: Table, queue: int) -> int:
+    """The queue's next job to look at in this pass, or -1."""
+    looked = queues.looked[queue]
+    return int(queues.head[queue] if looked < 0 else jobs.next_job[looked])
 
 
 @compiled
@@ -70,15 +102,15 @@ def share(queues: Table, queue: int) -> float:
 
 
 @compiled
-def pick(queues: Table) -> int:
+def pick(jobs: Table, queues: Table) -> int:
     """The queue whose turn it is: the lowest share from the root down to one with jobs of its own; -1 when none is left."""
-    if queues.waiting[0] == 0:
+    if queues.left[0] == 0:
         return -1
     here = 0
-    while queues.head[here] < 0:
+    while candidate(jobs, queues, here) < 0:
         best, lowest = -1, np.inf
         for queue in range(here + 1, len(queues)):
-            if queues.parent[queue] == here and queues.waiting[queue] > 0:
+            if queues.parent[queue] == here and queues.left[queue] > 0:
                 value = share(queues, queue)
                 if value < lowest:
                     best, lowest = queue, value
@@ -87,21 +119,38 @@ def pick(queues: Table) -> int:
 
 
 @compiled
-def take_head(jobs: Table, queues: Table, queue: int) -> int:
-    """The queue's next job, taken off it."""
-    job = queues.head[queue]
-    queues.head[queue] = jobs.next_job[job]
+def leave_queue(jobs: Table, queues: Table, queue: int, job: int) -> None:
+    """Take the candidate of a queue, which was started, off it."""
+    looked = queues.looked[queue]
+    if looked < 0:
+        queues.head[queue] = jobs.next_job[job]
+    else:
+        jobs.next_job[looked] = jobs.next_job[job]
+    if queues.tail[queue] == job:
+        queues.tail[queue] = looked
     while queue >= 0:
         queues.waiting[queue] -= 1
+        queues.left[queue] -= 1
         queue = queues.parent[queue]
-    return int(job)
 
 
 @compiled
-def drop_queue(queues: Table, queue: int) -> None:
-    """Leave the rest of a queue's jobs for another pass."""
-    left = queues.waiting[queue]
-    queues.head[queue] = -1
+def step_over(queues: Table, queue: int, job: int) -> None:
+    """Leave the candidate of a queue where it is and go on to the one behind it."""
+    queues.looked[queue] = job
     while queue >= 0:
-        queues.waiting[queue] -= left
+        queues.left[queue] -= 1
+        queue = queues.parent[queue]
+
+
+@compiled
+def close_queue(queues: Table, queue: int) -> None:
+    """Look at no more of a queue's own jobs in this pass."""
+    own = queues.left[queue]
+    for below in range(queue + 1, len(queues)):
+        if queues.parent[below] == queue:
+            own -= queues.left[below]
+    queues.looked[queue] = queues.tail[queue]
+    while queue >= 0:
+        queues.left[queue] -= own
         queue = queues.parent[queue]

@@ -155,7 +155,7 @@ def replay_learning(nodes: Nodes, requests: Ints, draws: Floats, *, rule: str = 
         ahead = outlook(nodes, mix_of(requests[:until]))
         until = min(until + max(1, min(until // 4, 500)), len(requests))
         steps.append((until, ahead))
-    return _replayed(nodes, requests, draws, steps, rule)
+    return _replayed(nodes, requests, draws, steps or [(0, outlook(nodes, mix_of(requests)))], rule)
 
 
 def _replayed(nodes: Nodes, requests: Ints, draws: Floats, steps: Sequence[tuple[int, Outlook]], rule: str) -> Replay:

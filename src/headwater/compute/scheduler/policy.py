@@ -60,10 +60,12 @@ class Order(_Part):
     """For `least_attained`: the service, in unit-seconds, at which a job falls to the next level."""
     hysteresis: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     """How many times better a waiting job must be than the running one it replaces."""
-    siblings: Annotated[int, Field(ge=0, le=1000)] = 8
-    sibling_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    sibling_window_s: Positive = 36000.0
-    prior: Positive = 1.0
+    siblings: Annotated[int, Field(ge=0, le=1000)] = 16
+    alike: Literal["shape", "user_and_name"] = "user_and_name"
+    """Which jobs speak for each other in what is learned: of the same pool and size, or also of the same tenant and name."""
+    sibling_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    sibling_window_s: Positive = 1000.0
+    prior: Positive = 0.1
     """For `learned_index`: how many like jobs, and how near in submission, speak for a job, against its whole kind."""
 
 

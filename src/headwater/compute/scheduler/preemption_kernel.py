@@ -14,7 +14,7 @@ from headwater.compute.scheduler.fairshare_kernel import over_quota
 from headwater.compute.scheduler.order_kernel import before, drop_taken, enqueue, learn, reorder, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, settle, start, stop, work_at_risk
 from headwater.compute.scheduler.start_kernel import lane_free, try_start
-from headwater.compute.scheduler.state import OUTRANKED, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
+from headwater.compute.scheduler.state import OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
 
 NEVER, BY_PRIORITY, BY_ORDER = range(3)
 
@@ -196,7 +196,12 @@ def pass_preempting(state: State, rules: Rules, lane: int, now_s: float, out: De
     looked = choose_served(state, rules, lane)
     for cell in range(lanes.begin[lane], looked):
         job = state.order[cell]
-        if jobs.state[job] == WAITING and jobs.served[job] >= 0 and evict_for(state, rules, job, now_s, out):
+        if jobs.state[job] != WAITING or jobs.served[job] < 0:
+            continue
+        queue = over_quota(state.queues, jobs.queue[job], jobs.units[job])
+        if queue >= 0:
+            jobs.reason[job], jobs.because_of[job] = OVER_QUOTA, queue
+        elif evict_for(state, rules, job, now_s, out):
             jobs.reason[job], jobs.because_of[job] = STARTED, -1
             start(state, rules, job, jobs.served[job], now_s, out)
     free = lane_free(state, lane)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled_entry
 from headwater.compute.scheduler.decide_kernel import decide_lane
-from headwater.compute.scheduler.order_kernel import enqueue, learn, value
+from headwater.compute.scheduler.fairshare_kernel import queue_up
+from headwater.compute.scheduler.order_kernel import learn, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, charge, hold_nodes, list_running
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER
 from headwater.compute.scheduler.state import RUNNING, WAITING, Decisions, Rules, State
 
 
-@compiled
+@compiled_entry
 def take_in(state: State, rules: Rules) -> None:
     """Hold the units of running jobs, and queue the waiting ones."""
     jobs, sites = state.jobs, state.sites
@@ -26,10 +27,10 @@ def take_in(state: State, rules: Rules) -> None:
     for job in range(len(jobs)):
         if jobs.state[job] == WAITING or (jobs.state[job] == RUNNING and rules.preemption == BY_ORDER):
             jobs.key[job] = value(state, rules, job)
-            enqueue(state, job)
+            queue_up(state, rules, job)
 
 
-@compiled
+@compiled_entry
 def decide_all(state: State, rules: Rules, now_s: float, out: Decisions) -> None:
     """Decide for each lane in turn."""
     for lane in range(len(state.lanes)):

@@ -51,7 +51,7 @@ JOB = np.dtype([
     # what was learned, and the last decision
     ("band", N), ("index", F), ("reason", N),
     ("because_of", N),  # the job or queue that the reason speaks of
-    ("next_job", N),  # the next of the same queue in the pass under way
+    ("next_job", N),  # the one behind it in its queue
 ])  # fmt: skip
 
 SITE = np.dtype([
@@ -70,7 +70,8 @@ QUEUE = np.dtype([
     ("quota", N),  # units that may run at once, -1 for no limit
     ("may_borrow", N), ("held", N),
     ("usage", F),  # average units held, halved every half-life
-    ("head", N), ("waiting", N),  # the pass under way: first job of its own, jobs in the subtree still to look at
+    ("head", N), ("tail", N), ("waiting", N),  # its own jobs, as a list; how many wait in its subtree
+    ("looked", N), ("left", N),  # the pass under way: the last job stepped over, how many are still to look at
 ])  # fmt: skip
 
 BAND = np.dtype([("edge_s", F), ("ended", F), ("entered", F)])
@@ -255,16 +256,17 @@ def queues_table(shapes: Sequence[QueueShape]) -> Table:
             "quota": [-1] + [-1 if shape.quota is None else shape.quota for shape in shapes],
             "may_borrow": [0] + [int(shape.may_borrow) for shape in shapes],
             "head": ints(len(shapes) + 1, -1),
+            "tail": ints(len(shapes) + 1, -1),
         },
     )
 
 
-BAND_RATIO = 1.5
+BAND_RATIO = 1.25
 REMEMBERED = 8
 
 
 def band_edges_s() -> Floats:
-    """Return the bands of attained time: they grow by half from 10 s to 10 million s; the last edge only closes the last band."""
+    """Return the bands of attained time: they grow by a quarter from 10 s to 10 million s; the last edge only closes the last band."""
     steps = int(np.log(1e6) / np.log(BAND_RATIO)) + 1
     return np.concatenate([[0.0], 10.0 * BAND_RATIO ** np.arange(steps), [1e12]])
 

@@ -24,7 +24,7 @@ from headwater.compute.scheduler.state import (
     state_of,
     table,
 )
-from headwater.compute.twin.trace import Trace
+from headwater.compute.twin.trace import Texts, Trace
 from headwater.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -79,11 +79,20 @@ class Run:
     complete: bool
 
 
-def kinds_of(trace: Trace) -> Ints:
-    """Return a class number for each job: same tenant, label, pool and size to the next power of two."""
+def numbered(texts: Texts) -> Ints:
+    """Return a number for each text, the same for the same; None is a text of its own."""
+    known: dict[str | None, int] = {}
+    return np.array([known.setdefault(text, len(known)) for text in texts], np.int64)
+
+
+def kinds_of(trace: Trace, alike: str) -> Ints:
+    """Return a class number for each job: same pool and size to the next power of two, and where asked same tenant and label."""
     size = np.ceil(np.log2(np.maximum(trace.units, 1))).astype(np.int64)
-    names = [f"{t}\x1f{n}\x1f{p}\x1f{s}" for t, n, p, s in zip(trace.tenant, trace.label, trace.pool, size, strict=True)]
-    return np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+    kind = numbered(trace.pool) * 64 + size
+    if alike == "user_and_name":
+        for names in (numbered(trace.tenant), numbered(trace.label)):
+            kind = np.unique(kind * (int(names.max(initial=0)) + 1) + names, return_inverse=True)[1]
+    return np.asarray(np.unique(kind, return_inverse=True)[1], np.int64)
 
 
 def estimates_for(trace: Trace, policy: Policy) -> Floats:
@@ -112,12 +121,14 @@ def state_for(trace: Trace, setting: Setting) -> State:
     lanes = lanes_of(trace, setting)
     if trace.submit_s.size and (np.diff(trace.submit_s) < 0).any():
         raise BadInput("The trace is not sorted by submission.", "Read it with a reader of headwater.compute.twin.", where=trace.name)
+    if setting.policy.order.by == "fair_share" and lanes.max(initial=0) > 0:
+        raise BadInput("fair_share shares all sites, and these keep to themselves.", "Leave out --silos, or choose another policy.")
     jobs = jobs_table(
         trace.submit_s,
         trace.units,
         estimate_s=estimates_for(trace, setting.policy),
         lane=lanes,
-        kind=kinds_of(trace),
+        kind=kinds_of(trace, setting.policy.order.alike),
         queue=queue_rows(trace, setting.queues),
         checkpoint_s=setting.checkpoint_s,
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
 from headwater.compute.scheduler.state import RUNNING, STOP, TOO_LARGE, Decisions, Floats, Ints, Rules, State, Table
@@ -189,7 +189,7 @@ def room_left(world: World, out: Decisions) -> bool:
     return bool(world.counts[DUE] + 3 * most < len(world.due) and world.counts[LOGGED] + most < len(world.log))
 
 
-@compiled
+@compiled_entry
 def advance(state: State, rules: Rules, world: World, moments: int, out: Decisions) -> int:
     """Live through up to `moments` moments; returns whether all is done, there is more, or a table is full."""
     for _ in range(moments):

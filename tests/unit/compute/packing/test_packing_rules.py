@@ -215,6 +215,15 @@ def test_an_impossible_request_is_refused(request_):
         packing.place(nodes, request_, nothing_known(nodes))
 
 
+def test_nothing_to_place_and_nowhere_to_place_it_are_no_errors():
+    none, request = nodes_of([], [], [], []), Request(cpu_milli=1, devices=1, milli=500)
+    assert packing.place(none, request, nothing_known(none)) is None
+    some = nodes_of([1000], [10], [1], [0])
+    for run in (replayed(some, [], packing.LEAST_WASTE), packing.replay_learning(some, requests_of([]), np.zeros((0, 2)))):
+        assert len(run.node) == 0
+        assert run.allocated_at(1.0) == 0.0
+
+
 def test_a_rule_that_does_not_exist_is_refused():
     nodes = nodes_of([1000], [10], [1], [0])
     with pytest.raises(NotFound, match="Known: random"):

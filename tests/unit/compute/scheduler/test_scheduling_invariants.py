@@ -28,7 +28,9 @@ POLICIES = {
     "fair_share": load("fair_share").model_copy(update={"estimates": load("easy_exact").estimates}),
     "predicted": check({"name": "p", "order": {"by": "shortest_remaining"}, "estimates": {"source": "history"}} | COMMON, "t"),
 }
-workloads = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 90), st.sampled_from([1, 1, 2, 3, 4, 8, 12, 16])), min_size=1, max_size=40)
+workloads = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(1, 90), st.sampled_from([1, 1, 2, 3, 4, 8, 12, 16])), min_size=1, max_size=40
+)
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
@@ -60,7 +62,8 @@ def held_by(run: Run, site: int | None = None, tenant: str | None = None) -> int
 def test_no_site_ever_holds_more_than_it_has_and_every_job_ends_with_all_its_work_done(policy: Policy, rows):
     trace = trace_from(rows)
     run = simulate(trace, Setting(sites=SITES, policy=policy))
-    assert run.complete and not np.isnan(run.end_s).any()
+    assert run.complete
+    assert not np.isnan(run.end_s).any()
     for site, shape in enumerate(SITES):
         assert held_by(run, site=site) <= sum(shape.node_units)
     held = np.zeros(len(trace))
@@ -72,7 +75,12 @@ def test_no_site_ever_holds_more_than_it_has_and_every_job_ends_with_all_its_wor
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 def test_the_same_input_gives_the_same_run(policy: Policy):
     rng = np.random.default_rng(3)
-    trace = trace_from([(int(a), int(b), int(c)) for a, b, c in zip(rng.integers(0, 300, 80), rng.integers(1, 90, 80), rng.choice([1, 2, 8], 80), strict=True)])
+    trace = trace_from(
+        [
+            (int(a), int(b), int(c))
+            for a, b, c in zip(rng.integers(0, 300, 80), rng.integers(1, 90, 80), rng.choice([1, 2, 8], 80), strict=True)
+        ]
+    )
     one, other = (simulate(trace, Setting(sites=SITES, policy=policy)) for _ in range(2))
     for column in ("end_s", "starts", "segment_from_s", "segment_job", "segment_site"):
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
@@ -153,7 +161,7 @@ def test_a_job_larger_than_every_site_is_refused_and_holds_up_nobody():
 
 
 def test_losing_a_site_sends_its_jobs_back_with_their_checkpoints():
-    trace = trace_from([(0, 100, 16), (0, 100, 12)])
+    trace = trace_from([(0, 100, 16), (1, 100, 12)])
     outages = (Outage(at_s=50.0, site="east"), Outage(at_s=300.0, site="east", up=True))
     run = simulate(trace, Setting(sites=SITES, policy=POLICIES["fifo"], outages=outages, checkpoint_s=30.0))
     large = int(np.flatnonzero(trace.units == 16)[0])

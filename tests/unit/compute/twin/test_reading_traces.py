@@ -53,7 +53,8 @@ def test_swf_keeps_what_can_be_replayed_and_counts_the_rest_with_examples():
     trace = read_text(SWF, "swf")
     assert list(trace.job_id) == ["1", "3"]
     assert list(trace.units) == [4, 8]
-    assert trace.walltime_s[0] == 200 and np.isnan(trace.walltime_s[1])
+    assert trace.walltime_s[0] == 200
+    assert np.isnan(trace.walltime_s[1])
     assert faults(trace) == {"malformed": 1, "negative_submit": 1, "no_run_time": 1, "no_units": 1, "unknown_duration": 1, "unsorted": 2}
     assert "row 6" in next(f for f in trace.faults if f.code == "malformed").examples[0]
 
@@ -64,7 +65,8 @@ def test_sacct_finds_accelerators_of_any_family_and_passes_over_steps():
     assert list(trace.units) == [2, 4]
     assert list(trace.duration_s) == [3600, 600]
     assert list(trace.wait_s) == [600, 900]
-    assert trace.walltime_s[0] == 7200 and np.isnan(trace.walltime_s[1])
+    assert trace.walltime_s[0] == 7200
+    assert np.isnan(trace.walltime_s[1])
     assert list(trace.pool) == ["main", "main"]
 
 
@@ -115,7 +117,8 @@ def test_cores_count_only_where_nothing_asks_for_an_accelerator():
 def test_a_share_of_one_accelerator_is_counted_not_rounded():
     rows = [RawJob(row=1, job_id="a", submit_s=0, duration_s=5.0, accelerators=0.5, cores=1.0)]
     trace = build_trace("t", rows, FaultBook())
-    assert len(trace) == 0 and faults(trace) == {"fractional_units": 1}
+    assert len(trace) == 0
+    assert faults(trace) == {"fractional_units": 1}
 
 
 def test_a_file_that_is_not_there_or_not_parquet_is_refused(tmp_path):
@@ -126,10 +129,13 @@ def test_a_file_that_is_not_there_or_not_parquet_is_refused(tmp_path):
         read_trace(tmp_path / "bad.parquet")
 
 
-@pytest.mark.parametrize(("name", "jobs", "dropped"), [("nasa_ipsc", 18_066, {"no_run_time": 173}), ("hpc2n_slice", 3_145, {"unknown_duration": 25})])
+@pytest.mark.parametrize(
+    ("name", "jobs", "dropped"), [("nasa_ipsc", 18_066, {"no_run_time": 173}), ("hpc2n_slice", 3_145, {"unknown_duration": 25})]
+)
 def test_the_shared_traces_lose_exactly_the_rows_that_the_reference_dropped(name, jobs, dropped):
     file = SHARED / f"{name}_jobs.parquet"
     if not file.is_file():
         pytest.skip(f"the shared traces are not beside this repository: {file.name}")
     trace = read_trace(file)
-    assert len(trace) == jobs and faults(trace) == dropped
+    assert len(trace) == jobs
+    assert faults(trace) == dropped
