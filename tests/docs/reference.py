@@ -21,6 +21,7 @@ import headwater
 from headwater.core.errors import HeadwaterError
 from headwater.core.settings import Settings
 from headwater.core.steps import STEPS
+from headwater.projects.schema import json_schema
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 NOTE = "<!-- Written by `python3 dev.py docs` from the code. Change the code, not this page. -->\n\n"
@@ -30,7 +31,8 @@ def pages() -> dict[str, str]:
     """Return every reference page by file name."""
     made = {"settings.md": settings(), "errors.md": errors(), "steps.md": steps(), "commands.md": commands(), "routes.md": routes()}
     made["project-file.md"] = project_file()
-    return {name: NOTE + text.strip() + "\n" for name, text in made.items()}
+    schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return {name: NOTE + text.strip() + "\n" for name, text in made.items()} | {"project.schema.json": schema}
 
 
 def settings() -> str:
@@ -117,7 +119,9 @@ def project_file() -> str:
     """Return the page of the project file, from its JSON Schema."""
     from headwater.projects.schema import ProjectFile, ResourcesEntry, StepEntry
 
-    parts = ["# Project file\n\n`headwater project schema` prints the same as JSON Schema, which editors can use to complete and check it."]
+    parts = [
+        "# Project file\n\nThe same as JSON Schema is in [project.schema.json](project.schema.json) (`headwater project schema` prints it): editors complete and check with it."
+    ]
     for title, model in (("Project", ProjectFile), ("Step", StepEntry), ("Resources", ResourcesEntry)):
         rows = [[f"`{field.alias or name}`", f"`{_default(field)}`", field.description or ""] for name, field in model.model_fields.items()]
         parts.append(f"## {title}\n\n" + _table(["key", "default", "meaning"], rows))

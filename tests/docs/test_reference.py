@@ -18,7 +18,9 @@ def pages() -> dict[str, str]:
     return reference.pages()
 
 
-@pytest.mark.parametrize("name", ["settings.md", "errors.md", "steps.md", "commands.md", "routes.md", "project-file.md"])
+@pytest.mark.parametrize(
+    "name", ["settings.md", "errors.md", "steps.md", "commands.md", "routes.md", "project-file.md", "project.schema.json"]
+)
 def test_each_reference_page_is_what_the_code_says_now(pages: dict[str, str], name: str) -> None:
     written = (reference.FOLDER / name).read_text(encoding="utf-8")
     assert written == pages[name], "run: python3 dev.py docs"

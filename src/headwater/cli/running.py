@@ -88,17 +88,29 @@ def submit(client: Client, path: Path, *, force: bool, organisation: str | None)
 
 
 def follow(client: Client, run: str) -> dict[str, Any]:
-    """Show a run's jobs live until it ends, and return it."""
+    """Show a run's jobs until it ends, and return it: a live table in a terminal, else a line for each change."""
     from rich.live import Live
 
-    with Live(console=output.console(to_error=True), auto_refresh=False, transient=True) as live:
+    screen = output.console(to_error=True)
+    told: dict[str, str] = {}
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
         while True:
             seen: dict[str, Any] = client.get(f"/api/runs/{run}")
-            if not output.as_json():
+            if screen.is_terminal and not output.as_json():
                 live.update(progress_table(seen), refresh=True)
+            else:
+                tell_changes(seen, told)
             if seen["state"] != "running":
                 return seen
             time.sleep(BEAT_S)
+
+
+def tell_changes(seen: dict[str, Any], told: dict[str, str]) -> None:
+    """Print a line for each job whose state differs from what was told before."""
+    for job in seen["jobs"]:
+        if job["state"] not in (told.get(job["name"]), "waiting", "queued"):
+            output.say(f"{job['name']}: {job['state']}")
+        told[job["name"]] = job["state"]
 
 
 def progress_table(seen: dict[str, Any]) -> RenderableType:

@@ -21,23 +21,23 @@ HEAVY = ("torch", "onnxruntime", "polars", "pyarrow", "numba", "llvmlite", "scip
 
 
 class Up:
-    """A server in a process of its own."""
+    """A server in a process of its own; what it prints goes to files beside its data."""
 
     def __init__(self, data: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HEADWATER_", "HW_"))}
         command = [sys.executable, "-m", "headwater", "up", "--port", "0", "--data", str(data), "--json"]
+        self.printed, self.logged = data.with_suffix(".out"), data.with_suffix(".log")
         self.began = time.monotonic()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        self.told: dict[str, Any] = self._told()
+        with self.printed.open("w") as printed, self.logged.open("w") as logged:
+            self.process = subprocess.Popen(command, stdout=printed, stderr=logged, text=True, env=environment)
+        self.told = self._told()
 
     def _told(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        text = ""
-        for line in self.process.stdout:
-            text += line
-            if line.rstrip() == "}":
+        while self.process.poll() is None and time.monotonic() - self.began < 60:
+            if (text := self.printed.read_text()).endswith("}\n"):
                 return dict(json.loads(text))
-        raise AssertionError(self.process.stderr.read() if self.process.stderr else "")
+            time.sleep(0.02)
+        raise AssertionError(self.logged.read_text())
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -111,8 +111,7 @@ def test_a_port_that_is_taken_is_status_3(up: Up, tmp_path: Path) -> None:
 def test_the_log_is_one_json_object_a_line(up: Up) -> None:
     httpx.get(up.told["address"] + "/health")
     up.stop(signal.SIGTERM)
-    assert up.process.stderr is not None
-    events = [json.loads(line) for line in up.process.stderr.read().splitlines()]
+    events = [json.loads(line) for line in up.logged.read_text().splitlines()]
     assert {"method": "GET", "route": "/health", "status": 200}.items() <= next(
         one for one in events if one["event"] == "http.request"
     ).items()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,3 +185,29 @@ def test_each_job_sees_the_accelerators_that_are_its_own(tmp_path: Path) -> None
     assert {told["a"], told["b"]} == {"0,1", "2,3"}
     assert told["c"] in {"0,1", "2,3"}
     assert seen["c"].started_at >= min(seen["a"].ended_at, seen["b"].ended_at)  # type: ignore[operator, type-var]
+
+
+def test_a_job_whose_worker_was_killed_is_tried_again_and_done(site: Platform) -> None:
+    dispatcher = Dispatcher(site)
+    dispatcher.start()
+    graph = submit(site, {"job": command("sh", "-c", "test -e ../../second || { touch ../../second; sleep 60; }")})
+    until(site, graph, lambda seen: seen["job"].state is State.RUNNING and (site.settings.data_folder / "second").exists())
+    runner = json.loads((site.settings.data_folder / "jobs" / f"{graph}.job.1" / "runner.json").read_text(encoding="utf-8"))
+    os.kill(runner["pid"], signal.SIGKILL)
+    job = ended(site, graph)["job"]
+    dispatcher.stop()
+    assert (job.state, job.attempt) == (State.DONE, 2)
+    with site.db.read() as connection:
+        reasons = [entry.body["reason"] for entry in ledger.entries(connection, kind="job.queued", subject=job.id)]
+    assert reasons == ["attempt 1 was lost with its process; it is tried again"]
+
+
+def test_a_job_that_loses_its_worker_every_time_fails_in_the_end(tmp_path: Path) -> None:
+    with platform.opened(settings.load(data_folder=tmp_path / "data", local_cpus=2, local_memory_gib=4, job_attempts=2)) as site:
+        site.found()
+        dispatcher = Dispatcher(site)
+        dispatcher.start()
+        graph = submit(site, {"job": command("sh", "-c", "kill -9 $PPID; sleep 60")})
+        job = ended(site, graph)["job"]
+        dispatcher.stop()
+    assert (job.state, job.attempt, (job.error or {})["code"]) == (State.FAILED, 2, "compute.node_lost")

@@ -41,7 +41,7 @@ def test_the_report_grades_five_dimensions_and_claims_them_about_the_model(tmp_p
     (claim,) = task.claims
     assert (claim.predicate_type, claim.about) == (TRUST_GRADE, made.MODEL_DIGEST)
     assert claim.predicate["data"] == made.DATA_DIGEST
-    assert claim.predicate["report"] == "report"
+    assert claim.predicate["report"] == "output:report"
     assert {name: claim.predicate[name] for name in told if name != "schema"} == {name: told[name] for name in told if name != "schema"}
     canonical.to_bytes(dict(claim.predicate))
     assert task.facts["overall"] == told["overall"]

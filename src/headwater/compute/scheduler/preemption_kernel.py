@@ -17,6 +17,8 @@ from headwater.compute.scheduler.start_kernel import lane_free, try_start
 from headwater.compute.scheduler.state import OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
 
 NEVER, BY_PRIORITY, BY_ORDER = range(3)
+RANKED_BETWEEN = 50
+"""What is learned of a whole kind drifts slowly: so often, or once per waiting job, a lane is ranked between looks at it."""
 
 
 @compiled
@@ -92,8 +94,14 @@ def rank_active(state: State, rules: Rules, lane: int, now_s: float) -> None:
         if jobs.state[job] == RUNNING:
             settle(jobs, state.sites, job, now_s)
             learn(state, rules, job)
+    lanes.ranked[lane] += 1
+    anew = lanes.ranked[lane] >= max(RANKED_BETWEEN, lanes.end[lane] - lanes.begin[lane])
+    if anew:
+        lanes.ranked[lane] = 0
     for cell in range(lanes.begin[lane], lanes.end[lane]):
         job = state.order[cell]
+        if anew:
+            jobs.stale[job] = 1
         if jobs.state[job] == RUNNING or jobs.stale[job] == 1:
             jobs.key[job] = value(state, rules, job)
             jobs.stale[job] = 0

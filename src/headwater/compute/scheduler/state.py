@@ -63,7 +63,8 @@ SITE = np.dtype([
 ])  # fmt: skip
 
 SLICE = np.dtype([("node", N), ("units", N), ("next", N)])
-LANE = np.dtype([("begin", N), ("end", N), ("first", N), ("limit", N)])
+LANE = np.dtype([("begin", N), ("end", N), ("first", N), ("limit", N), ("ranked", N)])
+"""`ranked`: how often the lane was ranked since every index in it was computed anew."""
 
 QUEUE = np.dtype([
     ("parent", N), ("weight", F),

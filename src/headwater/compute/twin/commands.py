@@ -136,9 +136,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
     with Progress(console=output.console(to_error=True), transient=True) as bars:
         rows: dict[str, TaskID] = {}
+        waiting = bars.add_task("compiling the scheduler (once, under a minute)", total=None)
 
         def tell(name: str, done: int, total: int) -> None:
             if name not in rows:
+                bars.update(waiting, visible=False)
                 rows[name] = bars.add_task(name, total=total)
             bars.update(rows[name], completed=done)
 

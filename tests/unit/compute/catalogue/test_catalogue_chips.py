@@ -95,12 +95,15 @@ def test_a_wrong_figure_name_lists_the_known_ones():
 
 
 def test_all_problems_of_a_file_come_at_once_with_their_places(tmp_path):
-    bad = GOOD + """
+    bad = (
+        GOOD
+        + """
 fp16_tflops = { value = 0, source = "s", confidence = "claimed" }
 power_w = { value = "300", source = "s", confidence = "claimed" }
 memory_gib = { value = 8, source = "s", confidence = "guessed" }
 tflops = 1
 """
+    )
     with pytest.raises(BadInput) as refused:
         chips(written(tmp_path, bad))
     text = str(refused.value)
