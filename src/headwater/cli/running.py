@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from importlib.resources import as_file, files
@@ -153,12 +155,21 @@ def told(outcome: dict[str, Any], client: Client) -> RenderableType:
         parts.append(f"  asked     {output.cell(json.dumps(answer['asked']))}")
         parts.append(f"  answered  {output.cell(json.dumps(first))}")
     if outcome["run"]["state"] == "done":
+        own = own_name()
         parts.append(f"\nDone in {outcome['seconds']:.1f} s. Next:")
         if client.embedded:
-            parts.append("  headwater up            keep the models answering, and see all of this in the console")
-        parts.append(f"  headwater job list      every job; headwater job show {outcome['run']['jobs'][0]['id']}")
-        parts.append("  headwater ledger verify check that the record of it is whole")
+            parts.append(f"  {own} up             keep the models answering, and see all of this in the console")
+        parts.append(f"  {own} job show {outcome['run']['jobs'][0]['id']}")
+        parts.append(f"  {own} ledger verify  check that the record of it is whole")
     return Group(*parts)
+
+
+def own_name() -> str:
+    """Return how this command is called here: by its name where that is on the path, else by its place."""
+    place = Path(sys.executable).with_name("headwater")
+    if shutil.which("headwater") is not None:
+        return "headwater"
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def job_table(run: dict[str, Any]) -> RenderableType:

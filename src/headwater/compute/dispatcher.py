@@ -104,8 +104,10 @@ class Dispatcher:
             active = jobs.in_states(connection, ON_ENGINE)
             queued = jobs.in_states(connection, {State.QUEUED}, limit=QUEUE_WINDOW)
         self._observe(active)
-        queued = tuple(job for job in queued if not self._reused(job))
-        self._carry_out({job.id: job for job in queued}, self._admitted(queued, active), active)
+        fresh = tuple(job for job in queued if not self._reused(job))
+        if len(fresh) < len(queued):
+            self._wake.set()  # what waited for the reused ones may be queued now
+        self._carry_out({job.id: job for job in fresh}, self._admitted(fresh, active), active)
         return bool(active or queued)
 
     def _lead(self) -> None:

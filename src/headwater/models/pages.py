@@ -92,7 +92,7 @@ def _value(column: Column, text: str) -> Any:
 
 
 def _try(request: Request, actor: Actor, name: str, given: Mapping[str, str]) -> Response:
-    answer: dict[str, Any] = {"given": given}
+    answer: dict[str, Any] = {"given": given, "wrong": ""}
     try:
         row = row_of(serving_of(request).signature(name), given)
         found = serving_of(request).predict(name, [row], actor)

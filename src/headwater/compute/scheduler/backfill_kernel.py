@@ -14,13 +14,13 @@ from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_n
 from headwater.compute.scheduler.state import Floats, Ints, Rules, State
 
 STRICT, SKIP, EASY, CONSERVATIVE = range(4)
-HELD_SITE, SHADOW_S, EXTRA, HEAD = range(4)
+HELD_SITE, SHADOW_S, EXTRA, HEAD, MOST_FREE = range(5)
 
 
 @compiled
 def no_promise() -> Floats:
-    """A promise to nobody: site, time, units left over at that time, job."""
-    return np.array([-1.0, np.inf, 0.0, -1.0])
+    """A promise to nobody: site, time, units left over at that time, job; and the most units that one site may have free."""
+    return np.array([-1.0, np.inf, 0.0, -1.0, np.inf])
 
 
 @compiled
@@ -37,9 +37,12 @@ def end_s(state: State, rules: Rules, job: int, site: int, now_s: float) -> floa
 
 
 @compiled
-def shadow_at(state: State, rules: Rules, job: int, site: int, now_s: float, free: Ints) -> tuple[float, int]:
-    """The earliest time at which the job fits on the site, and the units then left; `free` (nodes) ends as it is then."""
-    jobs, sites = state.jobs, state.sites
+def shadow_at(state: State, rules: Rules, job: int, site: int, now_s: float, latest_s: float) -> tuple[float, int]:
+    """The earliest time, no later than `latest_s`, at which the job fits on the site, and the units then left.
+
+    Infinity where there is none. The node scratch ends as the nodes are then.
+    """
+    jobs, sites, free = state.jobs, state.sites, state.node_scratch
     units, need = sites.free[site], jobs.units[job]
     by_node = rules.placement == CONSOLIDATED
     if by_node:
@@ -49,7 +52,7 @@ def shadow_at(state: State, rules: Rules, job: int, site: int, now_s: float, fre
     while cell < count:
         other = state.running[first + cell]
         moment = max(jobs.expected_end_s[other], now_s)
-        if fits and moment > shadow:
+        if moment > (shadow if fits else latest_s):
             break
         units += jobs.units[other]
         if by_node:
@@ -63,14 +66,14 @@ def shadow_at(state: State, rules: Rules, job: int, site: int, now_s: float, fre
 @compiled
 def promise(state: State, rules: Rules, job: int, now_s: float, hold: Floats) -> None:
     """Promise the job the earliest time it can start on any site; the nodes at that time go to the lane's scratch."""
-    sites, free = state.sites, state.node_scratch
+    sites = state.sites
     for site in range(len(sites)):
         if may_use(state.jobs, sites, job, site):
-            shadow, extra = shadow_at(state, rules, job, site, now_s, free)
+            shadow, extra = shadow_at(state, rules, job, site, now_s, hold[SHADOW_S])
             if hold[HELD_SITE] < 0 or shadow < hold[SHADOW_S]:
                 hold[HELD_SITE], hold[SHADOW_S], hold[EXTRA], hold[HEAD] = site, shadow, extra, job
     if hold[HELD_SITE] >= 0 and rules.placement == CONSOLIDATED:
-        shadow_at(state, rules, job, int(hold[HELD_SITE]), now_s, free)
+        shadow_at(state, rules, job, int(hold[HELD_SITE]), now_s, np.inf)
 
 
 @compiled

@@ -12,6 +12,7 @@ from headwater.compute.scheduler.backfill_kernel import (
     CONSERVATIVE,
     EASY,
     HELD_SITE,
+    MOST_FREE,
     STRICT,
     earliest_slot,
     end_s,
@@ -36,7 +37,7 @@ from headwater.compute.scheduler.order_kernel import FAIR, drop_taken, learn, ne
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, finish, fits_on_nodes, may_use, settle, start, stop
 from headwater.compute.scheduler.prediction_kernel import predict_s, remember
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER, BY_PRIORITY, make_room, pass_preempting, return_stopped
-from headwater.compute.scheduler.start_kernel import lane_free, try_start
+from headwater.compute.scheduler.start_kernel import lane_free, most_free, try_start
 from headwater.compute.scheduler.state import BEHIND_HEAD, NO_NODE, NO_ROOM, OVER_QUOTA, STARTED, WAITING, Decisions, Rules, State
 
 
@@ -50,11 +51,13 @@ def pass_in_order(state: State, rules: Rules, lane: int, now_s: float, out: Deci
         cell += 1
         started = try_start(state, rules, job, now_s, hold, out)
         if not started and rules.preemption == BY_PRIORITY and jobs.reason[job] != OVER_QUOTA and make_room(state, rules, job, now_s, out):
+            hold[MOST_FREE] = np.inf
             started = try_start(state, rules, job, now_s, hold, out)
             free = lane_free(state, lane) + jobs.units[job]
         if started:
             free -= jobs.units[job]
             continue
+        hold[MOST_FREE] = most_free(state, lane) if hold[MOST_FREE] == np.inf else hold[MOST_FREE]
         state.scratch[kept] = job
         kept += 1
         if jobs.reason[job] != OVER_QUOTA:
@@ -83,6 +86,7 @@ def pass_fair(state: State, rules: Rules, lane: int, now_s: float, out: Decision
             queue = pick(jobs, queues)
             continue
         looked += 1
+        hold[MOST_FREE] = most_free(state, lane) if hold[MOST_FREE] == np.inf else hold[MOST_FREE]
         if jobs.reason[job] == OVER_QUOTA or rules.backfill == STRICT:
             close_queue(queues, queue)
         else:

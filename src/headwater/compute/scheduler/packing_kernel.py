@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.packing_rules_kernel import (
     best_fit,
     clustering,
@@ -78,7 +78,7 @@ def score_node(rule: int, request: Ints, nodes: Nodes, node: int, ahead: Outlook
     return 0.0, 0
 
 
-@compiled
+@compiled_entry
 def score_nodes(packer: Packer, request: Ints, shape: int, nodes: Nodes) -> Floats:
     """Scores of all nodes, minus infinity where the request does not fit; `shape` is the request's number in the memory."""
     seen = packer.seen
@@ -139,7 +139,7 @@ def choose_devices(rule: int, request: Ints, left: Ints, draw: float) -> int:
     return 0
 
 
-@compiled
+@compiled_entry
 def move(request: Ints, nodes: Nodes, node: int, devices: int, sign: int) -> None:
     """Take (sign 1) or give back (-1) a request's room on a node, in place."""
     nodes.cpu_free_milli[node] -= sign * request[CPU]
@@ -151,7 +151,7 @@ def move(request: Ints, nodes: Nodes, node: int, devices: int, sign: int) -> Non
         nodes.running[node, kind_of(request)] += sign
 
 
-@compiled
+@compiled_entry
 def choose(packer: Packer, request: Ints, shape: int, nodes: Nodes, draw: Floats) -> tuple[int, int]:
     """The node (-1: none) and the devices as bits."""
     node = choose_node(packer.rule, score_nodes(packer, request, shape, nodes), packer.ahead.order, draw[0])
@@ -162,7 +162,7 @@ def choose(packer: Packer, request: Ints, shape: int, nodes: Nodes, draw: Floats
     return node, choose_devices(packer.rule, request, nodes.device_free_milli[node, : nodes.devices[node]], draw[1])
 
 
-@compiled
+@compiled_entry
 def replay(packer: Packer, requests: Ints, shapes: Ints, nodes: Nodes, draws: Floats) -> tuple[Ints, Ints]:
     """Place requests one after another on `nodes`, in place; return each one's node (-1: none) and devices."""
     chosen, held = np.full(len(requests), -1, np.int64), np.zeros(len(requests), np.int64)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.packing_rules_kernel import is_share, seen_before, total_of, whole_devices
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MILLI, TYPES, WHOLE_MILLI, Floats, Ints, Mix, Nodes
 
@@ -35,7 +35,7 @@ SELECTIVITY_MILLI = 1000.0
 """A shape that would waste this much comes e times more seldom: a good dispatcher sends it elsewhere."""
 ROUND_MILLI = 30.0
 """Costs are rounded down to multiples of this, so that near-equals are taken in order and large nodes stay whole."""
-PRESSURE_MILLI = 150.0
+PRESSURE_MILLI = 250.0
 """Cost of a whole device of a type, times the part of its capacity that other requests insist on."""
 POPULARITY = 0.95
 """The fragmentation rule knows the shapes that make up this part of the mix (the source's default)."""
@@ -76,7 +76,7 @@ def device_shapes(mix: Mix) -> tuple[Ints, Floats]:
     return per_device, shares * asking[:, DEVICES]
 
 
-@compiled
+@compiled_entry
 def expected_waste(shapes: Ints, shares: Floats) -> Floats:
     """The table of the expected waste of a device by milli and cores left."""
     table = np.zeros((STEPS_MILLI, STEPS_CPU))

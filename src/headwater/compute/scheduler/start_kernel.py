@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.backfill_kernel import EXTRA, HEAD, delays_head, outlasts
+from headwater.compute.scheduler.backfill_kernel import EXTRA, HEAD, MOST_FREE, delays_head, outlasts
 from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.fairshare_kernel import over_quota
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, start
@@ -51,10 +51,11 @@ def try_start(state: State, rules: Rules, job: int, now_s: float, hold: Floats, 
     if queue >= 0:
         jobs.reason[job], jobs.because_of[job] = OVER_QUOTA, queue
         return False
-    site = place(state, rules, job, now_s, hold)
+    site = place(state, rules, job, now_s, hold) if jobs.units[job] <= hold[MOST_FREE] else -NO_ROOM
     if site < 0:
         jobs.reason[job], jobs.because_of[job] = -site, int(hold[HEAD])
         return False
+    hold[MOST_FREE] = np.inf
     held = outlasts(state, rules, job, site, now_s, hold)
     jobs.reason[job] = BACKFILLED if hold[HEAD] >= 0 else STARTED
     jobs.because_of[job] = int(hold[HEAD])
@@ -64,6 +65,16 @@ def try_start(state: State, rules: Rules, job: int, now_s: float, hold: Floats, 
         if rules.placement == CONSOLIDATED:
             move_nodes(state, job, state.node_scratch, -1)
     return True
+
+
+@compiled
+def most_free(state: State, lane: int) -> int:
+    """The most units free on one of the lane's sites."""
+    most = 0
+    for site in range(len(state.sites)):
+        if state.sites.lane[site] == lane and state.sites.up[site] == 1:
+            most = max(most, state.sites.free[site])
+    return most
 
 
 @compiled
