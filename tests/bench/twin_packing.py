@@ -60,6 +60,8 @@ PUBLISHED = {
 FIRST_FIT_REFERENCE = {"default": 94.61, "cpu200": 93.57, "gpushare40": 92.93, "gpuspec33": 93.91, "multigpu20": 95.06}
 """Not published; a reference program of our own, one node order."""
 AGREEMENT_POINTS = 0.5
+"""With fewer than ten seeds, two standard errors more."""
+SEEDS = 10
 OURS_UNALLOCATED = 4.0
 PLACEMENTS_A_SECOND = 5000
 ALONE = 1000
@@ -100,6 +102,12 @@ class Results:
     def mean(self, pods: str, rule: str) -> float:
         """Mean over the seeds."""
         return float(np.mean(self.allocated[pods][rule]))
+
+
+    def standard_error(self, pods: str, rule: str) -> float:
+        """Of the mean."""
+        figures = self.allocated[pods][rule]
+        return float(np.std(figures) / len(figures) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,9 +285,9 @@ def bars(results: Results) -> list[Bar]:
     for pods in results.allocated:
         off = {rule: results.mean(pods, rule) - figure for rule, figure in zip(PUBLISHED_RULES, PUBLISHED[pods], strict=True)}
         worst = max(off, key=lambda rule: abs(off[rule]))
-        got = f"{worst} {off[worst]:+.2f}"
-        wanted = f"every rule within {AGREEMENT_POINTS} points of its published figure"
-        found.append(Bar(name=f"agreement, {pods}", wanted=wanted, got=got, met=abs(off[worst]) <= AGREEMENT_POINTS))
+        allowed = AGREEMENT_POINTS + (0.0 if results.seeds >= SEEDS else 2 * results.standard_error(pods, worst))
+        wanted = f"every rule within {allowed:.2f} points of its published figure"
+        found.append(Bar(name=f"agreement, {pods}", wanted=wanted, got=f"{worst} {off[worst]:+.2f}", met=abs(off[worst]) <= allowed))
     if "default" in results.allocated:
         left = 100 - results.mean("default", OURS)
         wanted = f"at most {OURS_UNALLOCATED} % unallocated"
@@ -329,7 +337,7 @@ def _say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables and the bars; with --check return 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--quick", action="store_true", help="two seeds")
     parser.add_argument("--lists", default=",".join(LISTS))
     parser.add_argument("--json", type=Path)

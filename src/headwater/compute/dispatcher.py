@@ -61,6 +61,7 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
         self._threads: list[threading.Thread] = []
         self._lock_file: IO[str] | None = None
+        self._end_claim: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Take the lead on this data folder and begin. Raises Conflict where another process leads."""
@@ -87,6 +88,8 @@ class Dispatcher:
             thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._close_engines()
+        if self._end_claim is not None:
+            self._end_claim()
         if self._lock_file is not None:
             self._lock_file.close()
 
@@ -120,6 +123,10 @@ class Dispatcher:
             other = file.read().strip() or "unknown"
             file.close()
             raise Conflict(f"Another process (pid {other}) runs this data folder.", "Use that server, or another --data folder.") from error
+        self._end_claim = self.platform.db.claim_leadership()
+        if self._end_claim is None:
+            file.close()
+            raise Conflict("Another server dispatches the jobs of this database.", "Use that one, or a database of your own.")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, String, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData, String, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
@@ -42,6 +42,7 @@ metadata = MetaData(
 """Every room's tables."""
 
 LARGEST_BATCH = 64
+LEADER_LOCK = 7351002
 POSTGRES_ATTEMPTS = 8
 RETRY_CODES = {"40001", "40P01", "23505"}
 """Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see."""
@@ -108,6 +109,20 @@ class Database:
         self._pending.put(item)
         result: T = item.done.result()
         return result
+
+    def claim_leadership(self) -> Callable[[], None] | None:
+        """Claim to be the one process that acts on this database, and return what ends the claim; None where another holds it.
+
+        On PostgreSQL an advisory lock of a connection kept for it; a SQLite file lies in the data folder, which has a lock of its own.
+        """
+        if self.is_sqlite:
+            return lambda: None
+        connection = self._reader.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # closing it must end its session, and the lock with it
+        if connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": LEADER_LOCK}).scalar_one():
+            return connection.close
+        connection.close()
+        return None
 
     def close(self) -> None:
         """Finish the writes under way and let go of the database."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
@@ -26,7 +25,6 @@ from headwater.models.hub import Model, Version
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[Actor, Depends(permitted(Permission.MODELS_READ))]
-Caller = Annotated[Actor, Depends(permitted(Permission.MODELS_PREDICT))]
 Operator = Annotated[Actor, Depends(permitted(Permission.MODELS_RETIRE))]
 FIELD = "value-"
 
@@ -39,15 +37,10 @@ def listed(request: Request, actor: Reader) -> Response:
 
 
 @router.get("/models/{name}")
-def shown(request: Request, actor: Reader, name: str) -> Response:
-    return _model_page(request, actor, name)
-
-
-@router.post("/models/{name}/try")
-async def tried(request: Request, actor: Caller, name: str) -> Response:
-    """Ask the served version about the row in the form, and show its answer above the form."""
-    given = {key.removeprefix(FIELD): str(value) for key, value in (await request.form()).items() if key.startswith(FIELD)}
-    return await run_in_threadpool(_try, request, actor, name, given)
+def shown(request: Request, actor: Reader, name: str, ask: bool = False) -> Response:
+    """One model; with `ask`, and the row in the query, also what it says of that row."""
+    given = {key.removeprefix(FIELD): value for key, value in request.query_params.items() if key.startswith(FIELD)}
+    return _asked(request, actor, name, given) if ask else _model_page(request, actor, name)
 
 
 @router.post("/models/{name}/serve")
@@ -91,9 +84,11 @@ def _value(column: Column, text: str) -> Any:
         return text
 
 
-def _try(request: Request, actor: Actor, name: str, given: Mapping[str, str]) -> Response:
+def _asked(request: Request, actor: Actor, name: str, given: Mapping[str, str]) -> Response:
+    found_model(request, name, actor, Permission.MODELS_READ)
     answer: dict[str, Any] = {"given": given, "wrong": ""}
     try:
+        found_model(request, name, actor, Permission.MODELS_PREDICT)
         row = row_of(serving_of(request).signature(name), given)
         found = serving_of(request).predict(name, [row], actor)
     except HeadwaterError as error:  # shown above the form, which keeps what was typed

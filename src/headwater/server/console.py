@@ -173,5 +173,8 @@ _told = pass_context(_told_in)
 
 
 def _in_language(request: Request, code: str) -> str:
+    """Return this page's address in another language; a page that answers a form has none, so its section's."""
+    if request.method != "GET":
+        return f"/{request.url.path.split('/')[1]}?lang={code}"
     query = [(name, value) for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name != "lang"]
     return f"{request.url.path}?{urlencode([*query, ('lang', code)])}"

@@ -211,3 +211,16 @@ def test_a_job_that_loses_its_worker_every_time_fails_in_the_end(tmp_path: Path)
         job = ended(site, graph)["job"]
         dispatcher.stop()
     assert (job.state, job.attempt, (job.error or {})["code"]) == (State.FAILED, 2, "compute.node_lost")
+
+
+def test_a_database_has_one_dispatcher_however_many_data_folders_use_it(tmp_path: Path, new_database: str) -> None:
+    first, second = (settings.load(data_folder=tmp_path / name, database_url=new_database) for name in ("one", "two"))
+    with platform.opened(first) as one, platform.opened(second) as two:
+        leading = Dispatcher(one)
+        leading.start()
+        with pytest.raises(Conflict, match="Another server dispatches the jobs of this database"):
+            Dispatcher(two).start()
+        leading.stop()
+        taking_over = Dispatcher(two)
+        taking_over.start()
+        taking_over.stop()

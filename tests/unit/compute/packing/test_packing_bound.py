@@ -19,7 +19,7 @@ fleets = st.lists(st.tuples(st.integers(0, 64_000), st.just(9), st.integers(1, 3
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(fleets, streams)
 def test_no_rule_passes_a_bound(nodes, stream):
     requests = requests_of(stream)

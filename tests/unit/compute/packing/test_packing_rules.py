@@ -43,7 +43,7 @@ def bits(mask: int) -> list[int]:
     return [device for device in range(64) if mask >> device & 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(fleets, streams, rules)
 def test_no_core_memory_or_device_is_given_twice(nodes, stream, rule):
     run = replayed(nodes, stream, rule)
@@ -60,7 +60,7 @@ def test_no_core_memory_or_device_is_given_twice(nodes, stream, rule):
     assert not any(used[node, nodes.devices[node] :].any() for node in range(len(nodes.devices)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(fleets, streams, rules)
 def test_a_request_gets_just_its_devices_of_an_accepted_type_on_one_node(nodes, stream, rule):
     run = replayed(nodes, stream, rule)
@@ -70,7 +70,7 @@ def test_a_request_gets_just_its_devices_of_an_accepted_type_on_one_node(nodes, 
             assert row[TYPES] < 0 or int(row[TYPES]) >> int(nodes.device_type[node]) & 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(fleets, streams, rules)
 def test_a_request_that_fits_somewhere_is_placed(nodes, stream, rule):
     run = replayed(nodes, stream, rule)
@@ -90,7 +90,7 @@ def could_take(nodes: Nodes, request: Request, node: int) -> bool:
     return bool(room and (request.devices == 0 or (accepted and enough)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(fleets, streams, rules, st.integers(0, 5))
 def test_the_same_seed_gives_the_same_placements(nodes, stream, rule, seed):
     one, other = replayed(nodes, stream, rule, seed), replayed(nodes, stream, rule, seed)
@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_placements(nodes, stream, rule, seed):
     assert (one.devices == other.devices).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(fleets, streams, rules)
 def test_single_placements_are_those_of_the_replay(nodes, stream, rule):
     """The live scheduler places one at a time, the experiment in one sweep that remembers scores."""
@@ -113,7 +113,7 @@ def test_single_placements_are_those_of_the_replay(nodes, stream, rule):
         state = packing.occupied(state, request, placement) if placement else state
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(fleets, st.one_of(shares, cards, cores), rules)
 def test_what_is_taken_can_be_given_back(nodes, request, rule):
     placement = packing.place(nodes, request, packing.outlook(nodes, mix_of(requests_of([request]))), rule=rule)
@@ -122,7 +122,7 @@ def test_what_is_taken_can_be_given_back(nodes, request, rule):
         assert all((mine == theirs).all() for mine, theirs in zip(nodes, after, strict=True))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(fleets, streams)
 def test_scores_say_where_a_request_fits(nodes, stream):
     ahead = packing.outlook(nodes, mix_of(requests_of(stream)))
