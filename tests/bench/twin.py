@@ -122,6 +122,7 @@ def contenders() -> dict[str, Policy]:
         "2d-las (10 levels)": check({"name": "las", "order": las} | STOPPING, "bench"),
         "ours, no knowledge": shape_only,
         "ours, predicted": ours.model_copy(update={"name": "ours, predicted"}),
+        "srsf, predicted times": load("srsf_predicted"),
         "ours, known": srsf.model_copy(update={"name": "ours, known", "preemption": stop_cost}),
         "srsf, free stops": srsf,
     }
@@ -137,9 +138,10 @@ def line(name: str, found: Measured, srsf_s: float) -> str:
     assert slowdown is not None
     assert bounds is not None
     fair = "-" if found.fairness is None else f"{found.fairness:.3f}"
+    error = "" if found.estimate_error in (None, 1.0) else f"  median estimate off by x{found.estimate_error:.1f}"
     return (
         f"    {name:<24}{completion.mean:>13,.0f}{completion.mean / bounds.mean_completion_s:>8.2f}{completion.mean / srsf_s:>8.3f}"
-        f"{completion.median:>12,.0f}{completion.p99:>13,.0f}{slowdown.mean:>11,.1f}{fair:>10}{found.preemptions:>9,}"
+        f"{completion.median:>12,.0f}{completion.p99:>13,.0f}{slowdown.mean:>11,.1f}{fair:>10}{found.preemptions:>9,}{error}"
     )
 
 

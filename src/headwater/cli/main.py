@@ -38,6 +38,7 @@ COMMANDS = {
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),
     "plan": Lazy(module="headwater.plan.commands", help="The plan's clauses and their evidence."),
+    "compute": Lazy(module="headwater.compute.catalogue.commands", help="Chips, sites, and what this machine measures."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
     "ledger": Lazy(module="headwater.cli.ledger", help="List and verify the ledger."),
     "statement": Lazy(module="headwater.cli.statement", help="Show, verify and revoke signed statements."),
@@ -92,6 +93,7 @@ def load(name: str) -> Any:
     from headwater.server import log
 
     log.configure("warning")
+    OUTPUT.json = False
     entry = COMMANDS[name]
     command: Any = typer.main.get_command(getattr(import_module(entry.module), entry.app))
     if entry.only is not None and isinstance(command, TyperGroup):

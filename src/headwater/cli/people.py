@@ -119,7 +119,8 @@ def token_revoked(
 
     with connected(data=data, server=server) as client:
         path = "/api/tokens" if person is None else f"/api/people/{_person(client, person)}/tokens"
-        output.record(client.post(f"{path}/{token}/revoke"))
+        client.post(f"{path}/{token}/revoke")
+    output.record({"ended": token})
 
 
 def _person(client: Any, name: str) -> str:

@@ -24,7 +24,7 @@ from tests.flow.server.conftest import Token
 from tests.flow.server.in_process import TestClient
 
 METHODS = ("get", "post", "put", "patch", "delete")
-EXAMPLES = 12
+EXAMPLES = 8
 ERRORS = ("400", "401", "403", "404", "405", "409", "413", "422")
 
 

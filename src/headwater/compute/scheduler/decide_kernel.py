@@ -38,7 +38,7 @@ from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, finish, f
 from headwater.compute.scheduler.prediction_kernel import predict_s, remember
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER, BY_PRIORITY, make_room, pass_preempting, return_stopped
 from headwater.compute.scheduler.start_kernel import lane_free, most_free, try_start
-from headwater.compute.scheduler.state import BEHIND_HEAD, NO_NODE, NO_ROOM, OVER_QUOTA, STARTED, WAITING, Decisions, Rules, State
+from headwater.compute.scheduler.state import BEHIND_HEAD, NO_NODE, NO_ROOM, NOW_S, OVER_QUOTA, STARTED, WAITING, Decisions, Rules, State
 
 
 @compiled
@@ -186,6 +186,7 @@ def bring_back(state: State, rules: Rules, job: int, now_s: float, out: Decision
 @compiled
 def decide_lane(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Decide for one lane; what is done is added to `out`."""
+    state.marks[NOW_S] = now_s
     if rules.order == FAIR:
         age_usage(state, now_s, rules.half_life_s)
         pass_fair(state, rules, lane, now_s, out)

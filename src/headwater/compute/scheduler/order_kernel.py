@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.state import COMING, FINISHED, RUNNING, Floats, Rules, State, Table
+from headwater.compute.scheduler.state import COMING, FINISHED, NOW_S, RUNNING, Floats, Rules, State, Table
 
 FIFO, SHORTEST, AREA, DEADLINE, PRIORITY, ATTAINED, REMAINING, LEARNED, FAIR = range(9)
 KIND_PRIOR = 8.0
 EDGE_SLACK_S = 1e-4
+LEAST_WORK_S = 600.0
 
 
 @compiled
@@ -112,11 +113,21 @@ def remaining_s(jobs: Table, job: int) -> float:
 
 
 @compiled
+def overdue(state: State, rules: Rules, job: int) -> bool:
+    """Whether the job has waited so long for its work that it goes before all others."""
+    jobs = state.jobs
+    limit = rules.most_slowdown / 2.0 if jobs.state[job] == RUNNING else rules.most_slowdown
+    return bool(state.marks[NOW_S] - jobs.submit_s[job] > limit * max(jobs.attained_s[job], LEAST_WORK_S))
+
+
+@compiled
 def value(state: State, rules: Rules, job: int) -> float:
     """What the job is ordered by; its work must be settled. Unknown estimates go last."""
     jobs = state.jobs
     gain = rules.hysteresis if jobs.state[job] == RUNNING else 1.0
     estimate = np.inf if np.isnan(jobs.estimate_s[job]) else jobs.estimate_s[job]
+    if rules.most_slowdown > 0 and overdue(state, rules, job):
+        return -np.inf
     if rules.order == SHORTEST:
         return float(estimate)
     if rules.order == AREA:

@@ -61,6 +61,9 @@ class Order(_Part):
     hysteresis: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     """How many times better a waiting job must be than the running one it replaces."""
     siblings: Annotated[int, Field(ge=0, le=1000)] = 16
+    most_slowdown: NotNegative = 0.0
+    """Where jobs are stopped by order: one whose time since submission passes this many times its work so far (ten minutes at
+    least) goes before all others, until it has fallen to half of that. Nobody starves. 0 = never."""
     alike: Literal["shape", "user_and_name"] = "user_and_name"
     """Which jobs speak for each other in what is learned: of the same pool and size, or also of the same tenant and name."""
     sibling_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -133,6 +136,7 @@ class Policy(_Part):
             sibling_decay=float(order.sibling_decay),
             sibling_window_s=float(order.sibling_window_s),
             prior=float(order.prior),
+            most_slowdown=float(order.most_slowdown),
             predict=int(self.estimates.source == "history"),
             restart_s=float(self.preemption.restart_s),
             levels=np.array(order.levels_unit_s, np.float64),
@@ -166,6 +170,9 @@ def contradictions(policy: Policy) -> list[Problem]:
     if policy.preemption.when == "by_order" and policy.backfill.kind in ("easy", "conservative"):
         what = f"a policy that preempts by order makes no promises, so backfill '{policy.backfill.kind}' means nothing."
         found.append(Problem(where="backfill.kind", what=what, hint="Use skip."))
+    if policy.order.most_slowdown > 0 and policy.preemption.when != "by_order":
+        what = "most_slowdown works only where jobs are stopped by order."
+        found.append(Problem(where="order.most_slowdown", what=what, hint="Set preemption.when to by_order, or leave it out."))
     if order == "fair_share" and (policy.preemption.when != "never" or policy.backfill.kind == "conservative"):
         what = "fair_share goes with preemption 'never' and backfill none, skip or easy."
         found.append(Problem(where="order.by", what=what, hint="Choose those, or another order."))

@@ -11,7 +11,7 @@ import numpy as np
 from headwater.compute.scheduler.backfill_kernel import no_promise
 from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.fairshare_kernel import over_quota
-from headwater.compute.scheduler.order_kernel import before, drop_taken, enqueue, learn, reorder, value
+from headwater.compute.scheduler.order_kernel import before, drop_taken, enqueue, learn, overdue, reorder, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, settle, start, stop, work_at_risk
 from headwater.compute.scheduler.start_kernel import lane_free, try_start
 from headwater.compute.scheduler.state import OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
@@ -102,7 +102,8 @@ def rank_active(state: State, rules: Rules, lane: int, now_s: float) -> None:
         job = state.order[cell]
         if anew:
             jobs.stale[job] = 1
-        if jobs.state[job] == RUNNING or jobs.stale[job] == 1:
+        late = rules.most_slowdown > 0 and jobs.key[job] > -np.inf and overdue(state, rules, job)
+        if jobs.state[job] == RUNNING or jobs.stale[job] == 1 or late:
             jobs.key[job] = value(state, rules, job)
             jobs.stale[job] = 0
     reorder(state, lane)

@@ -78,7 +78,7 @@ QUEUE = np.dtype([
 BAND = np.dtype([("edge_s", F), ("ended", F), ("entered", F)])
 DECISION = np.dtype([("action", N), ("job", N), ("site", N)])
 
-SLICE_SPARE, USAGE_SETTLED_S = 0, 1
+SLICE_SPARE, USAGE_SETTLED_S, NOW_S = range(3)
 
 Table = Any
 """A record array: one row a thing, columns by attribute."""
@@ -133,6 +133,8 @@ class Rules(NamedTuple):
     predict: int
     """1 where estimates come from history when a job arrives."""
     restart_s: float
+    most_slowdown: float
+    """0 for none; else a job past this slowdown goes first, from the longest waiting on."""
     levels: Floats
     """Unit-seconds of service at which a job falls to the next level."""
 
@@ -298,5 +300,5 @@ def state_of(jobs: Table, shapes: Sequence[SiteShape], queues: Sequence[QueueSha
         kind_entered=np.zeros((kinds, len(edges) - 1)),
         history_s=np.zeros((kinds + 1, REMEMBERED)),
         history_count=ints(kinds + 1),
-        marks=floats(2),
+        marks=floats(3),
     )
