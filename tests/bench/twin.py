@@ -92,7 +92,7 @@ def variant(name: str) -> Policy:
     return policy.model_copy(update={"name": name, "placement": policy.placement.model_copy(update={"nodes": "consolidated"})})
 
 
-def agreement(quick: bool) -> list[Figure]:
+def agreement(*, quick: bool) -> list[Figure]:
     """Return how far each policy is from the reference on each trace, in per cent."""
     figures = []
     for name, wanted in REFERENCE.items():
@@ -145,7 +145,7 @@ def line(name: str, found: Measured, srsf_s: float) -> str:
     )
 
 
-def queueing(quick: bool) -> list[Figure]:
+def queueing(*, quick: bool) -> list[Figure]:
     """Return ours against the published and reference schedulers, trace by trace, printing the whole table."""
     figures: list[Figure] = []
     for name in QUEUEING:
@@ -217,7 +217,7 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def speed(quick: bool) -> list[Figure]:
+def speed(*, quick: bool) -> list[Figure]:
     """Return how fast the twin replays and the core decides, compiled beforehand."""
     setting = Setting(sites=fifty_sites(), policy=pooled_easy())
     simulate(arrivals(500, 0.9), setting)
@@ -275,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 where a bar is missed")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args(argv)
-    figures = [figure for part in asked.part or PARTS for figure in PARTS[part](asked.quick)]
+    figures = [figure for part in asked.part or PARTS for figure in PARTS[part](quick=asked.quick)]
     return report("twin", figures, check=asked.check, file=asked.json)
 
 

@@ -116,6 +116,7 @@ def browser(console: Console, tmp_path: Path) -> Iterator[Open]:
         pytest.skip("Chromium and its driver are not installed (python3 dev.py system)")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.support.ui import WebDriverWait
 
     opened: list[Any] = []
 
@@ -132,6 +133,7 @@ def browser(console: Console, tmp_path: Path) -> Iterator[Open]:
         window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         window.get(f"{console.way_in()}&lang={language}")
         window.find_element("css selector", "main button").click()
+        WebDriverWait(window, PATIENCE_S).until(lambda _: "/sign-in" not in window.current_url)
         return window
 
     yield open_window

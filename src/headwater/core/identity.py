@@ -180,9 +180,11 @@ def add_person(connection: Connection, name: str, organisation: str, *, actor: s
 def grant(
     connection: Connection, person: str, role: str, scope: str, *, reason: str, actor: str, at: datetime, expires_at: datetime | None = None
 ) -> None:
-    """Give a person a role within a scope. Raises BadInput for an unknown role."""
+    """Give a person a role within a scope. Raises BadInput for an unknown role, NotFound for an unknown scope."""
     if role not in ROLES:
         raise BadInput(f"There is no role '{role}'.", f"Roles: {', '.join(ROLES)}.")
+    if not connection.execute(select(organisations.c.path).where(organisations.c.path == scope)).first():
+        raise NotFound(f"There is no organisation {scope[:200]}.", "Add it first.")
     values = {"person": person, "role": role, "scope": scope, "reason": reason, "expires_at": expires_at}
     connection.execute(insert(grants).values(id=uuid.uuid4().hex, **values))
     ledger.append(connection, "role.granted", subject=person, actor=actor, at=at, body={"role": role, "scope": scope, "reason": reason})
@@ -191,7 +193,8 @@ def grant(
 def issue_token(
     connection: Connection, person: str, *, kind: TokenKind, label: str, lasts: timedelta, at: datetime, actor: str = SYSTEM
 ) -> str:
-    """Make a token and return its text, which is shown this once: only its hash is kept."""
+    """Make a token and return its text, which is shown this once: only its hash is kept. Expired tokens are cleared away."""
+    connection.execute(delete(tokens).where(tokens.c.expires_at <= at))
     text = f"hw_{kind}_{secrets.token_urlsafe(32)}"
     values = {"kind": kind, "person": person, "label": label[:200], "created_at": at, "expires_at": at + lasts}
     connection.execute(insert(tokens).values(hash=_hash(text), **values))

@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from headwater.core import identity
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.db import Database
-from headwater.core.errors import Unavailable
+from headwater.core.errors import Conflict, Unavailable
 from headwater.core.keys import Keyring
 from headwater.core.settings import Settings
 from headwater.core.store import Store
@@ -27,7 +29,14 @@ class Platform:
 
     def found(self) -> str:
         """Make the first organisation and administrator if need be, and return the administrator's id."""
-        return self.db.write(lambda connection: identity.found(connection, at=self.clock.now()))
+
+        def found(connection: Connection) -> str:
+            return identity.found(connection, at=self.clock.now())
+
+        try:
+            return self.db.write(found)
+        except Conflict:  # another process founded it between our look and our write: now we see its administrator
+            return self.db.write(found)
 
 
 @contextlib.contextmanager

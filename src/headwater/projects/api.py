@@ -168,8 +168,8 @@ async def upload(request: Request, actor: Runner) -> ArtifactOut:
 def download(request: Request, actor: ArtifactReader, digest: str, path: Annotated[str, Query(max_length=500)] = "") -> Response:
     platform = platform_of(request)
     name = check_name(digest if digest.startswith("sha256:") else f"sha256:{digest}")
+    name = name + "/" if path and not is_tree(name) else name
     with platform.db.read() as connection:
         artifacts.require_held(connection, name, actor.scopes(Permission.ARTIFACTS_READ))
-    whole = name + "/" if path and not is_tree(name) else name
-    data = platform.store.read(whole, path, limit=LARGEST_INLINE)
+    data = platform.store.read(name, path, limit=LARGEST_INLINE)
     return Response(data, media_type="application/octet-stream", headers={"Content-Disposition": "attachment"})

@@ -159,11 +159,15 @@ def _summary(run: Run, graph: tuple[Job, ...]) -> dict[str, Any]:
 
 
 def _held(request: Request, actor: Actor, digest: str) -> tuple[str, tuple[Entry, ...]]:
-    """Return an artifact's name without the tree mark, and its files where it is a tree. Raises NotFound, BadInput."""
+    """Return an artifact's name without the tree mark, and its files where it is held as a tree. Raises NotFound, BadInput."""
     platform = platform_of(request)
-    name = check_name(digest)
+    name, scopes = check_name(digest).removesuffix("/"), actor.scopes(Permission.ARTIFACTS_READ)
     with platform.db.read() as connection:
-        artifacts.require_held(connection, name, actor.scopes(Permission.ARTIFACTS_READ))
+        try:
+            artifacts.require_held(connection, name + "/", scopes)
+        except NotFound:
+            artifacts.require_held(connection, name, scopes)
+            return name, ()
     try:
         return name, platform.store.entries(name)
     except Broken:

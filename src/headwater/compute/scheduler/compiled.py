@@ -1,6 +1,8 @@
 """How the scheduler's kernels are compiled: once, kept on disk, free of Python's lock while they run.
 
-Import it only from a `*_kernel` module: it brings numba with it.
+Import it only from a `*_kernel` module: it brings numba with it. The first use on a machine compiles for about a minute.
+Numba keeps a compiled function as long as its own file is unchanged and does not look at the files of those it calls: after
+editing one kernel, delete `__pycache__/*.nb?` of this folder and of the twin's.
 """
 
 from __future__ import annotations

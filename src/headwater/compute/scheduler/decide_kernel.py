@@ -68,7 +68,7 @@ def pass_in_order(state: State, rules: Rules, lane: int, now_s: float, out: Deci
     for index in range(kept):
         state.order[cell - kept + index] = state.scratch[index]
     lanes.begin[lane] = cell - kept
-    return_stopped(state, rules, out)
+    return_stopped(state, rules, lane, out)
 
 
 @compiled
@@ -125,20 +125,21 @@ def pass_conservative(state: State, rules: Rules, lane: int, now_s: float, out: 
             continue
         length = end_s(state, rules, job, best, now_s) - now_s
         steps[best] = reserve(times[best], free[best], steps[best], slot, jobs.units[job], length)
-        start_in_slot(state, rules, job, best, soonest, now_s, out)
+        if soonest > now_s or sites.free[best] < jobs.units[job]:
+            jobs.reason[job], jobs.because_of[job] = BEHIND_HEAD, -1
+        else:
+            start_in_slot(state, rules, job, best, now_s, out)
     drop_taken(state, lane, 0)
 
 
 @compiled
-def start_in_slot(state: State, rules: Rules, job: int, site: int, slot_s: float, now_s: float, out: Decisions) -> None:
-    """Start the job if its slot is now, the units are free and the quota allows."""
+def start_in_slot(state: State, rules: Rules, job: int, site: int, now_s: float, out: Decisions) -> None:
+    """Start the job, whose slot is now, if the quota and the nodes allow."""
     jobs, sites = state.jobs, state.sites
     queue = over_quota(state.queues, jobs.queue[job], jobs.units[job])
     jobs.because_of[job] = queue
     if queue >= 0:
         jobs.reason[job] = OVER_QUOTA
-    elif slot_s > now_s or sites.free[site] < jobs.units[job]:
-        jobs.reason[job] = BEHIND_HEAD
     elif rules.placement == CONSOLIDATED and not fits_on_nodes(sites, site, jobs.units[job], state.node_free):
         jobs.reason[job] = NO_NODE
     else:

@@ -176,6 +176,9 @@ def contradictions(policy: Policy) -> list[Problem]:
     if order == "fair_share" and (policy.preemption.when != "never" or policy.backfill.kind == "conservative"):
         what = "fair_share goes with preemption 'never' and backfill none, skip or easy."
         found.append(Problem(where="order.by", what=what, hint="Choose those, or another order."))
+    if policy.preemption.when == "by_priority" and policy.backfill.kind == "easy" and policy.placement.nodes == "consolidated":
+        what = "by_priority with easy backfill keeps its promises in units, not on nodes."
+        found.append(Problem(where="preemption.when", what=what, hint="Count units, or choose another backfill."))
     if policy.preemption.when == "by_priority" and policy.backfill.kind == "conservative":
         found.append(Problem(where="preemption.when", what="by_priority does not go with conservative backfill.", hint="Use easy."))
     return found

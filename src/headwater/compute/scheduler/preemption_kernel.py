@@ -22,11 +22,11 @@ RANKED_BETWEEN = 50
 
 
 @compiled
-def return_stopped(state: State, rules: Rules, out: Decisions) -> None:
-    """Put the jobs that a pass stopped back among the waiting."""
+def return_stopped(state: State, rules: Rules, lane: int, out: Decisions) -> None:
+    """Put the jobs that a pass over this lane stopped back among the waiting."""
     for row in range(out.length[0]):
         job = out.rows.job[row]
-        if out.rows.action[row] == STOP and state.jobs.state[job] == WAITING:
+        if out.rows.action[row] == STOP and state.jobs.state[job] == WAITING and state.jobs.lane[job] == lane:
             state.jobs.key[job] = value(state, rules, job)
             enqueue(state, job)
 

@@ -29,12 +29,16 @@ START, STOP = 1, 2
 F, N = np.float64, np.int64
 
 JOB = np.dtype([
-    # what every pass looks at, side by side in memory
-    ("state", N), ("key", F), ("units", N), ("site", N),
+    # what every pass looks at, side by side in memory: first what a job that is stepped over needs
+    ("units", N), ("queue", N),
+    ("next_job", N),  # the one behind it in its queue
+    ("reason", N),
+    ("because_of", N),  # the job or queue that the reason speaks of
+    ("home", N),  # the only site allowed, or -1 for any site of the lane
+    ("state", N), ("key", F),
+    ("site", N),
     ("stale", N),  # 1 where the key is out of date though the job did not run
     ("served", N),  # the site that the pass under way serves the job on, or -1
-    ("queue", N),
-    ("home", N),  # the only site allowed, or -1 for any site of the lane
     # the request
     ("lane", N), ("submit_s", F),
     ("estimate_s", F),  # what the policy may know of the run time on a speed-1 chip; NaN where it knows nothing
@@ -48,10 +52,8 @@ JOB = np.dtype([
     ("settled_s", F),
     ("overhead_s", F),  # stage-in and restart time still to be spent before work goes on
     ("expected_end_s", F), ("started_s", F), ("first_start_s", F), ("starts", N), ("lost_s", F), ("slice_head", N),
-    # what was learned, and the last decision
-    ("band", N), ("index", F), ("reason", N),
-    ("because_of", N),  # the job or queue that the reason speaks of
-    ("next_job", N),  # the one behind it in its queue
+    # what was learned
+    ("band", N), ("index", F),
 ])  # fmt: skip
 
 SITE = np.dtype([

@@ -170,7 +170,7 @@ def simulate(trace: Trace, setting: Setting, progress: Progress | None = None) -
     most = min(2 * len(trace), 2 * int(state.sites.capacity.sum())) + 2
     out = decisions_table(most)
     world, complete = _live(state, rules, world_for(trace, setting, state, most), out, progress)
-    return run_of(trace, setting, state, world, complete)
+    return run_of(trace, setting, state, world, complete=complete)
 
 
 def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Progress | None) -> tuple[World, bool]:
@@ -188,7 +188,7 @@ def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Pr
     return world, True
 
 
-def run_of(trace: Trace, setting: Setting, state: State, world: World, complete: bool) -> Run:
+def run_of(trace: Trace, setting: Setting, state: State, world: World, *, complete: bool) -> Run:
     """Return the outcome in a world that has been lived through."""
     from headwater.compute.scheduler.state import FINISHED, TOO_LARGE
     from headwater.compute.twin.simulate_kernel import DECIDED, LOGGED

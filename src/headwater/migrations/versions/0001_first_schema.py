@@ -16,10 +16,10 @@ NO_CHANGE = "the ledger is append-only"
 def upgrade() -> None:
     op.create_table(
         "artifact_holding",
-        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("artifact", sa.String(length=72), nullable=False),
         sa.Column("organisation", sa.String(length=200), nullable=False),
         sa.Column("since", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", "organisation", name=op.f("pk_artifact_holding")),
+        sa.PrimaryKeyConstraint("artifact", "organisation", name=op.f("pk_artifact_holding")),
     )
     op.create_table(
         "job",

@@ -98,6 +98,17 @@ def test_what_cannot_be_true_is_refused_before_anything_is_decided():
         decide([waiting("a", 1, queue="nobody")], ONE, EASY, 0.0)
 
 
+def test_stopping_in_one_lane_leaves_the_jobs_of_another_alone():
+    """Lanes are decided one after the other; a job stopped in the first waits there once, not twice."""
+    policy = check({"name": "p", "order": {"by": "priority"}, "preemption": {"when": "by_priority"}}, "t")
+    sites = (*ONE, SiteShape(name="two", node_units=(8,), lane=1))
+    low = Request(name="low", submit_s=0, units=16, site="one", started_s=0, attained_s=10, starts=1)
+    high, other = waiting("high", 16, 5, priority=3.0), waiting("other", 8, 5, lane=1)
+    plan = decide([low, high, other], sites, policy, 10.0)
+    assert [(action.job, action.start) for action in plan.actions] == [("low", False), ("high", True), ("other", True)]
+    assert [reason.job for reason in plan.waiting] == ["low"]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 60), st.sampled_from([1, 2, 4, 8, 16])), min_size=2, max_size=25),

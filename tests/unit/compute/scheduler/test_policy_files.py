@@ -31,6 +31,16 @@ def test_all_problems_of_a_file_come_at_once():
         ({"order": {"by": "least_attained"}}, "order.levels_unit_s"),
         ({"order": {"by": "least_attained", "levels_unit_s": [5.0, 1.0]}}, "order.levels_unit_s"),
         ({"preemption": {"when": "by_order"}, "backfill": {"kind": "easy"}, "estimates": {"source": "user"}}, "backfill.kind"),
+        (
+            {
+                "placement": {"nodes": "consolidated"},
+                "backfill": {"kind": "easy"},
+                "estimates": {"source": "user"},
+                "preemption": {"when": "by_priority"},
+            },
+            "preemption.when",
+        ),
+        ({"order": {"most_slowdown": 5.0}}, "order.most_slowdown"),
         ({"order": {"by": "fair_share"}, "preemption": {"when": "by_order"}}, "order.by"),
     ],
 )

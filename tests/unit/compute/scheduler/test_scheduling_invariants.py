@@ -23,6 +23,7 @@ POLICIES = {
     ),
     "srsf": load("srsf"),
     "headwater": load("headwater"),
+    "patient": check({"name": "p", "order": {"by": "learned_index", "most_slowdown": 1.5}} | COMMON, "t"),
     "headwater_on_nodes": check({"name": "h", "order": {"by": "learned_index"}, "placement": {"nodes": "consolidated"}} | COMMON, "t"),
     "least_attained": check({"name": "l", "order": {"by": "least_attained", "levels_unit_s": [50.0, 500.0]}} | COMMON, "t"),
     "fair_share": load("fair_share").model_copy(update={"estimates": load("easy_exact").estimates}),
@@ -154,6 +155,16 @@ def test_nobody_starves_under_easy_though_small_jobs_keep_coming():
     assert run.first_start_s[large] <= 40
 
 
+def test_nobody_starves_under_a_stopping_policy_with_a_most_slowdown():
+    """Half-pool jobs come faster than they can be served; the one that needs the whole pool must get it all the same."""
+    patient = load("headwater_patient")
+    policy = patient.model_copy(update={"order": patient.order.model_copy(update={"most_slowdown": 2.0})})
+    trace = trace_from([*((t, 20, 8) for t in range(0, 8000, 8)), (7, 50, 16)])
+    run = simulate(trace, Setting(sites=(SiteShape(name="one", node_units=(16,)),), policy=policy))
+    large = int(np.flatnonzero(trace.units == 16)[0])
+    assert run.end_s[large] <= 7 + 2 * 600 + 20 + 50 + 30
+
+
 def test_a_job_larger_than_every_site_is_refused_and_holds_up_nobody():
     run = simulate(trace_from([(0, 5, 12), (0, 5, 1), (0, 5, 200)]), Setting(sites=SITES, policy=POLICIES["fifo"]))
     assert list(run.trace.units[run.refused]) == [200]
@@ -167,6 +178,17 @@ def test_losing_a_site_sends_its_jobs_back_with_their_checkpoints():
     large = int(np.flatnonzero(trace.units == 16)[0])
     assert run.lost_s[large] == 20.0
     assert run.end_s[large] == 300.0 + 70.0  # only the east can hold it; 30 s were saved
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+@quick
+@given(rows=workloads, at=st.integers(0, 120))
+def test_no_job_is_lost_when_a_site_goes_and_comes_back(policy: Policy, rows, at):
+    outages = (Outage(at_s=float(at), site="east"), Outage(at_s=at + 50.0, site="east", up=True))
+    run = simulate(trace_from(rows), Setting(sites=SITES, policy=policy, outages=outages))
+    assert not np.isnan(run.end_s).any()
+    down = (run.segment_site == 0) & (run.segment_from_s < at + 50) & (run.segment_to_s > at)
+    assert not down.any()
 
 
 def test_priority_stops_the_jobs_that_lose_least_since_their_checkpoint():

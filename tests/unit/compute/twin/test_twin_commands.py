@@ -62,9 +62,9 @@ def test_one_command_says_what_pooling_would_have_changed(dump, json_out):
 def test_policies_and_a_question_come_side_by_side_and_the_page_is_written(dump, json_out, tmp_path):
     page, saved = tmp_path / "r.html", tmp_path / "r.json"
     report = said(
-        "run", "-t", str(dump), "-p", "fifo", "-p", "easy", "--units", "4", "--units-per-node", "4", "--nodes", "site=2", "--price", "site=600",
-        "--html", str(page), "--save", str(saved),
-    )  # fmt: skip
+        *("run", "-t", str(dump), "-p", "fifo", "-p", "easy", "--units", "4", "--units-per-node", "4"),
+        *("--nodes", "site=2", "--price", "site=600", "--html", str(page), "--save", str(saved)),
+    )
     assert [(row["measured"]["policy"], row["variant"]) for row in report["rows"]] == [  # type: ignore[index,union-attr]
         ("fifo", "as it is"), ("fifo", "what if"), ("easy", "as it is"), ("easy", "what if"),
     ]  # fmt: skip
