@@ -99,9 +99,7 @@ def pip(*arguments: str) -> int:
     )
     if done.returncode:
         say(done.stdout)
-        say(
-            f"pip failed with status {done.returncode}: its words are above. Check the network, then run again."
-        )
+        say(f"pip failed with status {done.returncode}: its words are above. Check the network, then run again.")
     return done.returncode
 
 

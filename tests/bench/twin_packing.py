@@ -103,7 +103,6 @@ class Results:
         """Mean over the seeds."""
         return float(np.mean(self.allocated[pods][rule]))
 
-
     def standard_error(self, pods: str, rule: str) -> float:
         """Of the mean."""
         figures = self.allocated[pods][rule]

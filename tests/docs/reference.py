@@ -76,9 +76,8 @@ def commands() -> str:
     """Return the page of commands."""
     from headwater.cli.main import COMMANDS, _is_there, load
 
-    parts = [
-        "# Commands\n\nEvery command takes `--json`. Exit status: 0 done, 1 refused or failed, 2 wrong usage or input, 3 something is not there."
-    ]
+    status = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or input, 3 something is not there."
+    parts = [f"# Commands\n\nEvery command takes `--json`. {status}"]
     for name, entry in COMMANDS.items():
         if _is_there(entry.module):
             parts += _command(f"headwater {name}", load(name))
@@ -119,9 +118,8 @@ def project_file() -> str:
     """Return the page of the project file, from its JSON Schema."""
     from headwater.projects.schema import ProjectFile, ResourcesEntry, StepEntry
 
-    parts = [
-        "# Project file\n\nThe same as JSON Schema is in [project.schema.json](project.schema.json) (`headwater project schema` prints it): editors complete and check with it."
-    ]
+    schema = "[project.schema.json](project.schema.json) (`headwater project schema` prints it)"
+    parts = [f"# Project file\n\nThe same as JSON Schema is in {schema}: editors complete and check with it."]
     for title, model in (("Project", ProjectFile), ("Step", StepEntry), ("Resources", ResourcesEntry)):
         rows = [[f"`{field.alias or name}`", f"`{_default(field)}`", field.description or ""] for name, field in model.model_fields.items()]
         parts.append(f"## {title}\n\n" + _table(["key", "default", "meaning"], rows))
