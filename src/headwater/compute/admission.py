@@ -52,26 +52,28 @@ def free_of(capacity: Capacity, taken: Sequence[Resources]) -> Capacity:
 def admit(queue: Sequence[Asking], capacity: Mapping[str, Capacity], running: Mapping[str, Sequence[Resources]]) -> tuple[Decision, ...]:
     """Return a decision for each queued job, in queue order, never giving out more than an engine has."""
     free = {engine: free_of(whole, running.get(engine, ())) for engine, whole in capacity.items()}
-    held_back: dict[str, str] = {}
+    held_back: set[str] = set()
     decisions = []
     for asking in queue:
-        decision = _decide(asking, capacity.get(asking.engine), free.get(asking.engine), held_back.get(asking.engine))
+        decision = _decide(asking, capacity.get(asking.engine), free.get(asking.engine), waits=asking.engine in held_back)
         if decision.verdict is Verdict.START:
             free[asking.engine] = free_of(free[asking.engine], [asking.resources])
         elif decision.verdict is Verdict.WAIT:
-            held_back.setdefault(asking.engine, asking.job)
+            held_back.add(asking.engine)
         decisions.append(decision)
     return tuple(decisions)
 
 
-def _decide(asking: Asking, whole: Capacity | None, free: Capacity | None, ahead: str | None) -> Decision:
+def _decide(asking: Asking, whole: Capacity | None, free: Capacity | None, *, waits: bool) -> Decision:
     if whole is None or free is None:
         return Decision(job=asking.job, verdict=Verdict.NEVER, reason=f"there is no engine '{asking.engine}' here")
     if lack := _lacking(asking.resources, whole):
         reason = f"engine '{asking.engine}' could never run it: it asks for {lack} in all; lower its 'resources'"
         return Decision(job=asking.job, verdict=Verdict.NEVER, reason=reason)
-    if ahead is not None:
-        return Decision(job=asking.job, verdict=Verdict.WAIT, reason=f"waits its turn behind {ahead} on engine '{asking.engine}'")
+    if waits:
+        return Decision(
+            job=asking.job, verdict=Verdict.WAIT, reason=f"waits its turn on engine '{asking.engine}', behind jobs handed in before it"
+        )
     if lack := _lacking(asking.resources, free):
         reason = f"waits on engine '{asking.engine}': it asks for {lack} free; it starts when running jobs end"
         return Decision(job=asking.job, verdict=Verdict.WAIT, reason=reason)

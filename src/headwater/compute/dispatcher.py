@@ -38,7 +38,7 @@ from headwater.core.steps import Resources
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 
 LONGEST_REST_S = 0.5
-QUEUE_WINDOW = 256
+QUEUE_WINDOW = 64
 WORKERS = 4
 
 INSIDE = "inside the platform, because it changes the platform's own records"
