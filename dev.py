@@ -14,6 +14,7 @@ python3 dev.py setup                     only make the environment
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -136,11 +137,25 @@ def demo(rest: list[str]) -> int:
     result.unlink(missing_ok=True)
     status = python("-m", "headwater", "run", "recipes/credit/project.yaml", "--result", str(result), *rest)
     ended = time.monotonic()
-    if status == 0 and not result.exists():
-        say("The run ended well but left no result file.")
+    if status == 0 and (lacking := what_the_demo_lacks(result)):
+        say(f"The run ended well, but {lacking}.")
         status = 1
     say(f"\nset up in {ready - began:.1f} s, ran in {ended - ready:.1f} s" + ("" if status == 0 else f"; exit status {status}"))
     return status
+
+
+def what_the_demo_lacks(result: Path) -> str:
+    """Say what the demo should have left and did not, or nothing."""
+    if not result.exists():
+        return "left no result file"
+    told = json.loads(result.read_text(encoding="utf-8"))
+    if told["run"]["state"] != "done":
+        return f"the run is {told['run']['state']}"
+    if not any(job["facts"].get("grades") for job in told["run"]["jobs"]):
+        return "no trust grade was given"
+    if not any(model["answered"]["predictions"] for model in told["models"]):
+        return "no served model answered"
+    return ""
 
 
 def test(rest: list[str]) -> int:

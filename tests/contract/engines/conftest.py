@@ -19,7 +19,7 @@ ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 PLUGIN = Path(__file__).parent / "plugin"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other suites must not find it
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Install a plug-in with the contract's steps, and give the search path on which it is found."""
     installed = tmp_path_factory.mktemp("installed")

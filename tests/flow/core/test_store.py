@@ -24,6 +24,18 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+def test_an_object_store_behind_fsspec_holds_the_same_artifacts_under_the_same_names(store: Store, tmp_path: Path) -> None:
+    remote = Store(f"memory://{tmp_path.name}")
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "a.txt").write_text("数据", encoding="utf-8")
+    name = remote.put(tmp_path / "in")
+    assert name == store.put(tmp_path / "in")
+    assert remote.has(name)
+    remote.materialise(name, tmp_path / "out")
+    assert (tmp_path / "out" / "deep" / "a.txt").read_text(encoding="utf-8") == "数据"
+    assert remote.size(name) == len("数据".encode())
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(files=st.dictionaries(names, st.binary(max_size=200), min_size=1, max_size=5))
 def test_a_tree_comes_out_as_it_went_in(store: Store, tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
