@@ -90,6 +90,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.closing = asyncio.Event()
     yield
     app.state.closing.set()
+    if (serving := getattr(app.state, "serving", None)) is not None:  # made when a model was first asked
+        serving.close()
 
 
 def _has(module: str) -> bool:
