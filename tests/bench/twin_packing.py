@@ -353,6 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  {'met   ' if bar.met else 'MISSED'} {bar.name}: {bar.wanted}; {bar.got}")
     if wanted.json:
         wanted.json.write_text(json.dumps(asdict(results) | {"bars": [asdict(bar) for bar in judged]}, indent=1), encoding="utf-8")
+    print(f"bars met: {sum(bar.met for bar in judged)} of {len(judged)}")
     return int(wanted.check and not all(bar.met for bar in judged))
 
 
