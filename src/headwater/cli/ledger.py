@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli.options import Data, Server
 from headwater.core import output
 from headwater.core.errors import Broken
+from headwater.core.options import Data, Server
 
 app = typer.Typer(no_args_is_help=True)
 

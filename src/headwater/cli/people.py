@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.options import Data, Server
 from headwater.core import output
 from headwater.core.errors import NotFound
+from headwater.core.options import Data, Server
 
 people = typer.Typer(no_args_is_help=True)
 organisations = typer.Typer(no_args_is_help=True)

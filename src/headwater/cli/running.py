@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.cli.client import Client, connected
-from headwater.cli.options import Data, Server
 from headwater.core import output
 from headwater.core.errors import BadInput, HeadwaterError
+from headwater.core.options import Data, Server
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

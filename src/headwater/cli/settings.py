@@ -6,8 +6,8 @@ import json
 
 import typer
 
-from headwater.cli.options import Data, Server
 from headwater.core import output
+from headwater.core.options import Data, Server
 
 app = typer.Typer(no_args_is_help=True)
 document = typer.Typer()

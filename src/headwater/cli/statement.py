@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.options import Data, Server
 from headwater.core import output
 from headwater.core.errors import BadInput, BadStatement
+from headwater.core.options import Data, Server
 
 app = typer.Typer(no_args_is_help=True)
 Digest = Annotated[str, typer.Argument(help="The statement's own digest, sha256:….")]

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import typer
 
-from headwater.cli.options import Data
 from headwater.core import output
 from headwater.core.errors import Conflict, Unavailable
+from headwater.core.options import Data
 
 if TYPE_CHECKING:
     import asyncio

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headwater.core import output
+from headwater.core.options import Data
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs, follow their logs, cancel them.")
 
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; `.headwater` where left out.", file_okay=False)]
 JobId = Annotated[str, typer.Argument(help="A job's id, such as credit-1f2e3d4c.train.")]
 BEAT_S = 0.3
 COLUMNS = {"id": "job", "state": "state", "step": "step", "place": "where, and why there", "took_s": "seconds", "reason": "reason"}

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from headwater.core import output
+from headwater.core.options import Data
 
 app = typer.Typer(no_args_is_help=True, help="Published models, and asking them.")
 
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; `.headwater` where left out.", file_okay=False)]
 Name = Annotated[str, typer.Argument(help="A model's name, such as credit.")]
 Number = Annotated[int, typer.Argument(min=1, help="A version's number.")]
 COLUMNS = {"name": "model", "served": "answers as version", "grades": "grades", "risk_class": "risk", "organisation": "organisation"}

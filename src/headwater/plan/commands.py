@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headwater.core import output
+from headwater.core.options import Data
 
 app = typer.Typer(no_args_is_help=True, help="The plan's clauses and their evidence.")
-
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; `.headwater` where left out.", file_okay=False)]
 
 
 @app.command("show")

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from headwater.core import output
+from headwater.core.options import Data
 
 app = typer.Typer(no_args_is_help=True, help="Cases of declared procedures.")
 
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; `.headwater` where left out.", file_okay=False)]
 CaseId = Annotated[str, typer.Argument(help="A case's id.")]
 COLUMNS = {
     "id": "case",

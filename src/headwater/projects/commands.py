@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from headwater.core import output
+from headwater.core.options import Data
 
 app = typer.Typer(no_args_is_help=True, help="Check project files; look at runs and recipes.")
 
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; `.headwater` where left out.", file_okay=False)]
 RunId = Annotated[str, typer.Argument(help="A run's id, such as credit-1f2e3d4c.")]
 
 
