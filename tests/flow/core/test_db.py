@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text
 
 from headwater import migrations
 from headwater.core import identity, platform, settings
-from headwater.core.db import metadata
+from headwater.core.db import Database, metadata, sqlite_url
 from headwater.core.errors import Conflict, HeadwaterError, Unavailable
 from headwater.core.identity import organisations
 from headwater.core.platform import Platform
@@ -98,6 +98,29 @@ def test_opening_twice_at_once_upgrades_once(tmp_path: Path, database_url: str) 
         thread.start()
     for thread in threads:
         thread.join()
+    assert failures == []
+
+
+def test_a_new_file_may_be_opened_by_many_at_the_same_moment(tmp_path: Path) -> None:
+    failures: list[HeadwaterError] = []
+    for turn in range(80):
+        together = threading.Barrier(8)
+
+        def opening(url: str = sqlite_url(tmp_path / f"{turn}.db"), together: threading.Barrier = together) -> None:
+            together.wait()
+            db = Database(url)
+            try:
+                db.write(lambda connection: connection.execute(text("create table if not exists things (a integer)")))
+            except HeadwaterError as error:
+                failures.append(error)
+            finally:
+                db.close()
+
+        threads = [threading.Thread(target=opening) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert failures == []
 
 
