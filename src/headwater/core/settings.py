@@ -36,6 +36,14 @@ class Settings(BaseSettings):
     local_accelerators: dict[str, int] = Field(
         default_factory=dict, description="Declared accelerators of this machine by chip, such as {h20 = 8}."
     )
+    slurm: bool = Field(False, description="Use a Slurm cluster as an engine.")
+    slurm_url: str = Field("", description="Address of slurmrestd, `http(s)://host:port` or `unix:/path`; empty means Slurm's commands.")
+    slurm_user: str = Field("", description="User whose name goes with the token to slurmrestd.")
+    slurm_token_file: str = Field("", description="File with a JSON Web Token for slurmrestd, read anew for each request.")
+    slurm_login: str = Field("", description="Login node `user@host` to run Slurm's commands on through ssh; empty means this machine.")
+    slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
+    slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
+    slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )
