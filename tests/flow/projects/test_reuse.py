@@ -121,8 +121,8 @@ def test_another_organisation_does_not_get_the_result(running: Platform, adminis
 
 
 def test_an_engine_that_is_not_set_up_is_refused_with_those_that_are(running: Platform, administrator: Actor) -> None:
+    text = "schema: headwater.project/1\nname: one\nsteps: {say: {run: [echo]}}\n"
     with pytest.raises(NotFound, match=r"no engine 'slurm' here\. There are: local"):
-        text = "schema: headwater.project/1\nname: one\nsteps: {say: {run: [echo]}}\n"
         runs.submit(running, administrator, text, {}, Wish(engine="slurm"))
 
 
