@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, hold_nodes, leave_nodes, may_use, move_nodes
+from headwater.compute.scheduler.placement_kernel import (
+    CONSOLIDATED,
+    fits_on_nodes,
+    hold_nodes,
+    leave_nodes,
+    may_use,
+    move_nodes,
+    overhead_s,
+)
+from headwater.compute.scheduler.score_kernel import rate_on
 from headwater.compute.scheduler.state import Floats, Ints, Rules, State
 
 STRICT, SKIP, EASY, CONSERVATIVE = range(4)
@@ -26,14 +35,11 @@ def no_promise() -> Floats:
 @compiled
 def end_s(state: State, rules: Rules, job: int, site: int, now_s: float) -> float:
     """When the job would be expected to end, started now on this site."""
-    jobs, sites = state.jobs, state.sites
+    jobs = state.jobs
     estimate = jobs.estimate_s[job]
     if np.isnan(estimate):
         return np.inf
-    overhead = rules.restart_s if jobs.starts[job] > 0 else 0.0
-    if jobs.input_site[job] >= 0:
-        overhead += jobs.input_gib[job] / state.link_gib_per_s[jobs.input_site[job], site]
-    return float(now_s + overhead + max(estimate - jobs.attained_s[job], 0.0) / sites.speed[site])
+    return float(now_s + overhead_s(state, rules, job, site) + max(estimate - jobs.attained_s[job], 0.0) / rate_on(state, rules, job, site))
 
 
 @compiled
@@ -68,7 +74,7 @@ def promise(state: State, rules: Rules, job: int, now_s: float, hold: Floats) ->
     """Promise the job the earliest time it can start on any site; the nodes at that time go to the lane's scratch."""
     sites = state.sites
     for site in range(len(sites)):
-        if may_use(state.jobs, sites, job, site):
+        if may_use(state, job, site):
             shadow, extra = shadow_at(state, rules, job, site, now_s, hold[SHADOW_S])
             if hold[HELD_SITE] < 0 or shadow < hold[SHADOW_S]:
                 hold[HELD_SITE], hold[SHADOW_S], hold[EXTRA], hold[HEAD] = site, shadow, extra, job

@@ -115,7 +115,7 @@ def pass_conservative(state: State, rules: Rules, lane: int, now_s: float, out: 
         job = state.order[cell]
         best, slot, soonest = -1, -1, np.inf
         for site in range(len(sites)):
-            if may_use(jobs, sites, job, site):
+            if may_use(state, job, site):
                 length = end_s(state, rules, job, site, now_s) - now_s
                 begin = earliest_slot(times[site], free[site], steps[site], jobs.units[job], length)
                 if begin >= 0 and times[site, begin] < soonest:
@@ -169,7 +169,7 @@ def complete(state: State, rules: Rules, job: int, now_s: float) -> None:
 @compiled
 def look_again(state: State, rules: Rules, job: int, now_s: float) -> float:
     """Book a running job's work so far; returns when its rank will next jump."""
-    settle(state.jobs, state.sites, job, now_s)
+    settle(state.jobs, job, now_s)
     learn(state, rules, job)
     return next_change_s(state, rules, job, now_s)
 

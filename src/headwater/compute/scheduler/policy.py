@@ -15,7 +15,7 @@ Every table may be left out. Unknown keys and contradictions are refused, all of
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,9 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.compute.scheduler.state import Rules
+from headwater.compute.scheduler.shapes import SiteShape
+from headwater.compute.scheduler.speeds import UnknownSpeed
+from headwater.compute.scheduler.state import Floats, Rules
 from headwater.core.errors import BadInput, NotFound, Problem
 
 OrderName = Literal[
@@ -40,8 +42,10 @@ OrderName = Literal[
 ]
 NodesName = Literal["count", "consolidated"]
 BackfillName = Literal["none", "skip", "easy", "conservative"]
-PreemptionName = Literal["never", "by_priority", "by_order"]
+PreemptionName = Literal["never", "by_priority", "by_order", "by_share"]
 EstimateSource = Literal["nothing", "user", "history", "exact"]
+PARTS = ("best_fit", "price", "carbon", "data", "time", "lateness", "topology", "fragmentation")
+"""Weighed parts of a placement, in the order of `score_kernel`."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -73,12 +77,33 @@ class Order(_Part):
 
 
 class Placement(_Part):
-    """Where a job goes: how it lies on nodes, and which site is preferred (the lowest weighted sum)."""
+    """Where a job goes: how it lies on nodes, and which site is preferred: the lowest weighted sum, the first listed among equals."""
 
     nodes: NodesName = "count"
     load_weight: float = 0.0
+    """The part of the site in use: positive spreads jobs over sites, negative fills one after the other."""
+    best_fit_weight: NotNegative = 0.0
+    """The part of the site that would stay free."""
     price_weight: NotNegative = 0.0
+    """What the units cost while the job stages and runs, over the same work at the dearest price: cheapest first."""
     carbon_weight: NotNegative = 0.0
+    """The same for carbon."""
+    data_weight: NotNegative = 0.0
+    """Data gravity: the share of the job's time spent staging, and egress over the work at the dearest price."""
+    time_weight: NotNegative = 0.0
+    """Seconds from start to end for each second of the job's work: fast chips and near data first."""
+    lateness_weight: NotNegative = 0.0
+    """1 where the job would end after its deadline."""
+    topology_weight: NotNegative = 0.0
+    """Blocks (racks, switches) that the job would lie on beyond the first; on nodes it takes the fewest."""
+    fragmentation_weight: NotNegative = 0.0
+    """Where nodes matter: the units that its place would leave stranded, over those it asks."""
+    unknown_speed: UnknownSpeed = "declared"
+    """Where a job's speed on a chip is neither measured nor to be had from figures: the site's declared speed, or refuse the site."""
+
+    def weights(self) -> Floats:
+        """Return the weights in the order of `score_kernel`."""
+        return np.array([getattr(self, f"{part}_weight") for part in PARTS], np.float64)
 
 
 class Backfill(_Part):
@@ -101,6 +126,23 @@ class Estimates(_Part):
     """Where run times come from. `exact` needs a trace that knows them: the twin's yardstick, never production."""
 
     source: EstimateSource = "nothing"
+    assume_s: Positive | None = None
+    """Taken for a job without an estimate where a reservation, maintenance or a price lies ahead; None: it runs for ever."""
+
+
+class Elastic(_Part):
+    """What jobs that can run on a range of units get: whole ranges only change here, never by a job's own wish."""
+
+    start: Literal["least", "most"] = "least"
+    """A job starts with the fewest units it can use, or with as many of its range as are free."""
+    grow: bool = False
+    """Running jobs take up units that no waiting job of their lane can use."""
+    shrink: bool = False
+    """Running jobs go down to their fewest units where that lets a blocked job start."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Holding x times its nominal units, a job works x to this power times as fast."""
+    resize_s: NotNegative = 0.0
+    """Seconds that a change of size costs a running job."""
 
 
 class FairShare(_Part):
@@ -118,6 +160,7 @@ class Policy(_Part):
     preemption: Preemption = Preemption()
     estimates: Estimates = Estimates()
     fair_share: FairShare = FairShare()
+    elastic: Elastic = Elastic()
 
     def rules(self) -> Rules:
         """Return the policy as the numbers that the kernels branch on."""
@@ -140,6 +183,14 @@ class Policy(_Part):
             predict=int(self.estimates.source == "history"),
             restart_s=float(self.preemption.restart_s),
             levels=np.array(order.levels_unit_s, np.float64),
+            weights=self.placement.weights(),
+            efficiency=float(self.elastic.efficiency),
+            resize_s=float(self.elastic.resize_s),
+            start_most=int(self.elastic.start == "most"),
+            grow=int(self.elastic.grow),
+            shrink=int(self.elastic.shrink),
+            assume_s=np.inf if self.estimates.assume_s is None else float(self.estimates.assume_s),
+            unplanned=int(not self.placement.weights().any()),
         )
 
 
@@ -154,6 +205,17 @@ class BadPolicy(BadInput):
 
     def __reduce__(self) -> tuple[object, ...]:
         return BadPolicy, (self.problems,)
+
+
+def check_figures(policy: Policy, sites: Sequence[SiteShape]) -> None:
+    """Raise BadInput where the policy weighs a figure that a site does not state."""
+    for part, figure in (("price", "fen_per_unit_h"), ("carbon", "kgco2_per_unit_h")):
+        lacking = [site.name for site in sites if getattr(site, figure) is None]
+        if lacking and getattr(policy.placement, f"{part}_weight") > 0:
+            raise BadInput(f"The policy weighs {part}, and {figure} is not known for {', '.join(lacking[:5])}.", "State it, or weigh it 0.")
+    unpriced = [f"{link.place} to {site.name}" for site in sites for link in site.inbound if link.gib_per_s and link.fen_per_gib is None]
+    if unpriced and policy.placement.data_weight > 0:
+        raise BadInput(f"The policy weighs egress, and its price is not known from {unpriced[0]}.", "State it, or set data_weight to 0.")
 
 
 def contradictions(policy: Policy) -> list[Problem]:

@@ -13,8 +13,9 @@ from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.fairshare_kernel import over_quota
 from headwater.compute.scheduler.order_kernel import before, drop_taken, enqueue, learn, overdue, reorder, value
 from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, settle, start, stop, work_at_risk
+from headwater.compute.scheduler.score_kernel import site_score
 from headwater.compute.scheduler.start_kernel import lane_free, try_start
-from headwater.compute.scheduler.state import OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
+from headwater.compute.scheduler.state import NOW_S, OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
 
 NEVER, BY_PRIORITY, BY_ORDER = range(3)
 RANKED_BETWEEN = 50
@@ -37,7 +38,7 @@ def make_room(state: State, rules: Rules, job: int, now_s: float, out: Decisions
     jobs, sites = state.jobs, state.sites
     best, least = -1, np.inf
     for site in range(len(sites)):
-        if may_use(jobs, sites, job, site):
+        if may_use(state, job, site):
             _, loss, enough = choose_victims(state, rules, job, site, now_s)
             if enough and loss < least:
                 best, least = site, loss
@@ -64,7 +65,7 @@ def choose_victims(state: State, rules: Rules, job: int, site: int, now_s: float
     for cell in range(first, first + count):
         other = state.running[cell]
         if jobs.priority[other] < jobs.priority[job]:
-            settle(jobs, sites, other, now_s)
+            settle(jobs, other, now_s)
             candidates[found] = other
             rank[found] = jobs.priority[other] * 1e15 + work_at_risk(jobs, other) * jobs.units[other]
             found += 1
@@ -92,7 +93,7 @@ def rank_active(state: State, rules: Rules, lane: int, now_s: float) -> None:
     for cell in range(lanes.begin[lane], lanes.end[lane]):
         job = state.order[cell]
         if jobs.state[job] == RUNNING:
-            settle(jobs, state.sites, job, now_s)
+            settle(jobs, job, now_s)
             learn(state, rules, job)
     lanes.ranked[lane] += 1
     anew = lanes.ranked[lane] >= max(RANKED_BETWEEN, lanes.end[lane] - lanes.begin[lane])
@@ -120,8 +121,8 @@ def serve(state: State, rules: Rules, job: int) -> int:
         return -1
     best, lowest = -1, np.inf
     for site in range(len(sites)):
-        if sites.spare[site] >= units and may_use(jobs, sites, job, site):
-            score = sites.score[site] + rules.load_weight * (1.0 - sites.spare[site] / sites.capacity[site])
+        if sites.spare[site] >= units and may_use(state, job, site):
+            score = site_score(state, rules, job, site, state.marks[NOW_S], sites.spare[site])
             if score < lowest:
                 best, lowest = site, score
     return best

@@ -6,25 +6,29 @@ from headwater.compute.scheduler.compiled import compiled_entry
 from headwater.compute.scheduler.decide_kernel import decide_lane
 from headwater.compute.scheduler.fairshare_kernel import queue_up
 from headwater.compute.scheduler.order_kernel import learn, value
-from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, charge, hold_nodes, list_running
+from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, could_run, expect_end, hold_nodes, list_running, take_room
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER
-from headwater.compute.scheduler.state import RUNNING, WAITING, Decisions, Rules, State
+from headwater.compute.scheduler.score_kernel import rate_on
+from headwater.compute.scheduler.state import COMING, RUNNING, WAITING, Decisions, Rules, State
 
 
 @compiled_entry
 def take_in(state: State, rules: Rules) -> None:
     """Hold the units of running jobs, and queue the waiting ones."""
-    jobs, sites = state.jobs, state.sites
+    jobs = state.jobs
     for job in range(len(jobs)):
         if jobs.state[job] == RUNNING:
             site = jobs.site[job]
-            sites.free[site] -= jobs.units[job]
             if rules.placement == CONSOLIDATED and jobs.slice_head[job] < 0:
                 hold_nodes(state, job, site)
+            jobs.rate[job] = rate_on(state, rules, job, site)
+            expect_end(jobs, job)
             list_running(state, job, site)
-            charge(state.queues, jobs.queue[job], jobs.units[job])
+            take_room(state, job, site, 1)
             learn(state, rules, job)
     for job in range(len(jobs)):
+        if jobs.state[job] == WAITING and could_run(state, job) > 0:
+            jobs.reason[job], jobs.state[job] = could_run(state, job), COMING
         if jobs.state[job] == WAITING or (jobs.state[job] == RUNNING and rules.preemption == BY_ORDER):
             jobs.key[job] = value(state, rules, job)
             queue_up(state, rules, job)

@@ -7,10 +7,12 @@ import numpy as np
 from headwater.compute.scheduler.backfill_kernel import EXTRA, HEAD, MOST_FREE, delays_head, outlasts
 from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.fairshare_kernel import over_quota
-from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, start
+from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, host_has, may_use, move_nodes, start
+from headwater.compute.scheduler.score_kernel import site_score
 from headwater.compute.scheduler.state import (
     BACKFILLED,
     DELAYS_HEAD,
+    NO_HOST_ROOM,
     NO_NODE,
     NO_ROOM,
     OVER_QUOTA,
@@ -29,12 +31,15 @@ def place(state: State, rules: Rules, job: int, now_s: float, hold: Floats) -> i
     home, units = jobs.home[job], jobs.units[job]
     best, lowest, verdict = -1, np.inf, -NO_ROOM
     for site in range(0 if home < 0 else home, len(sites) if home < 0 else home + 1):
-        if sites.free[site] < units or not may_use(jobs, sites, job, site):
+        if sites.free[site] < units or not may_use(state, job, site):
             continue
         if rules.placement == CONSOLIDATED and not fits_on_nodes(sites, site, units, state.node_free):
             verdict = min(verdict, -NO_NODE)
             continue
-        score = sites.score[site] + rules.load_weight * (1.0 - sites.free[site] / sites.capacity[site])
+        if not host_has(state, job, site):
+            verdict = min(verdict, -NO_HOST_ROOM)
+            continue
+        score = site_score(state, rules, job, site, now_s, sites.free[site])
         if score < lowest:
             if delays_head(state, rules, job, site, now_s, hold):
                 verdict = -DELAYS_HEAD

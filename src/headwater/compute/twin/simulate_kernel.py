@@ -13,7 +13,8 @@ import numpy as np
 from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
-from headwater.compute.scheduler.state import RUNNING, STOP, TOO_LARGE, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.placement_kernel import could_run
+from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, STOP, Decisions, Floats, Ints, Rules, State, Table
 
 DONE, MORE, FULL = range(3)
 
@@ -139,32 +140,23 @@ def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: D
 
 
 @compiled
-def could_run(jobs: Table, sites: Table, job: int) -> bool:
-    """Whether any site, up or down, is large enough."""
-    for site in range(len(sites)):
-        if sites.lane[site] == jobs.lane[job] and jobs.home[job] in (-1, site) and jobs.units[job] <= sites.capacity[site]:
-            return True
-    return False
-
-
-@compiled
 def take_arrivals(state: State, rules: Rules, world: World, now_s: float) -> None:
     jobs = state.jobs
     while world.counts[ARRIVED] < len(jobs) and jobs.submit_s[world.counts[ARRIVED]] <= now_s:
         job = world.counts[ARRIVED]
         world.counts[ARRIVED] += 1
-        if could_run(jobs, state.sites, job):
+        jobs.reason[job] = could_run(state, job)
+        if jobs.reason[job] == NOT_ASKED:
             admit(state, rules, job)
             world.dirty[jobs.lane[job]] = 1
         else:
-            jobs.reason[job] = TOO_LARGE
             world.counts[REFUSED] += 1
 
 
 @compiled
 def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
     """Do what a decision said: open and close run segments, and note when jobs will end."""
-    jobs, sites = state.jobs, state.sites
+    jobs = state.jobs
     for row in range(out.length[0]):
         job = out.rows.job[row]
         if out.rows.action[row] == STOP:
@@ -175,7 +167,7 @@ def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decis
         world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.truth.segment[job] = now_s, job, out.rows.site[row], cell
         if jobs.state[job] == RUNNING:
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
-            world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / sites.speed[jobs.site[job]]
+            world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]
             push(world, world.truth.end_s[job], job)
             change = next_change_s(state, rules, job, now_s)
             if change < world.truth.end_s[job]:
