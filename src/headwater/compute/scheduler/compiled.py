@@ -89,8 +89,9 @@ def interpreted() -> Iterator[None]:
 def jitted(function: Any) -> Any:
     """Return a kernel made ready to compile: the same code, with compiled kernels for those it calls."""
     import numba
+    from numba.core import config
 
-    numba.config.CACHE_DIR = str(cache_folder())
+    config.CACHE_DIR = str(cache_folder())  # type: ignore[attr-defined] # numba sets its options by name
     called = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     kernels = {name: jitted(_bare(one)) for name, one in called.items() if _is_kernel(one) and _bare(one) is not function}
     copy = FunctionType(function.__code__, function.__globals__ | kernels, function.__name__, function.__defaults__, function.__closure__)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.compute.scheduler.compiled import interpreted
-from headwater.compute.scheduler.decide import Request, decide
+from headwater.compute.scheduler.decide import decide
 from headwater.compute.scheduler.policy import load, shipped_names
-from headwater.compute.scheduler.state import QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 
 SITES = (SiteShape(name="east", node_units=(4, 4)), SiteShape(name="west", node_units=(2,), score=0.5))
 QUEUES = (QueueShape(name="a", quota=5), QueueShape(name="b", weight=2.0), QueueShape(name="c", parent="b", quota=2))
@@ -18,7 +18,7 @@ waiting = st.builds(
         "submit_s": submit, "units": units, "estimate_s": estimate, "kind": kind, "queue": queue, "priority": priority,
         "attained_s": attained, "starts": int(attained > 0),
     },
-    st.floats(0, 1000), st.integers(1, 5), st.none() | st.floats(1, 1e4), st.sampled_from(["x", "y"]), st.sampled_from([None, "a", "b", "c"]),
+    st.floats(0, 1000), st.integers(1, 5), st.none() | st.floats(1, 1e4), st.sampled_from("xy"), st.sampled_from([None, "a", "b", "c"]),
     st.floats(0, 5), st.sampled_from([0.0, 30.0, 700.0]),
 )  # fmt: skip
 
