@@ -238,8 +238,8 @@ class Dispatcher:
             for job in fresh:
                 if job.state is State.STARTING:
                     self._in_background(job, self._launch)
-        if any(one.verdict is Verdict.STOP for one in news):
-            self._wake.set()  # the next turn finds them asked to make room, and tells their engines
+        if len(started) >= self.judge.window or any(one.verdict is Verdict.STOP for one in news):
+            self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
     def _record(
         self, connection: Connection, job: Job, decision: Decision, held: Sequence[Mapping[str, Sequence[int]]]

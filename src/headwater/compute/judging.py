@@ -18,7 +18,7 @@ from headwater.compute.situation import Facts
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
-STRICT_WINDOW, WINDOW = 64, 256
+STRICT_WINDOW, WINDOW = 16, 256
 """How many of the oldest queued jobs are looked at in a turn: a policy that nobody overtakes needs few, as only the first can start."""
 LEARN_AGAIN_S = 10.0
 
