@@ -24,7 +24,7 @@ LEARN_AGAIN_S = 10.0
 
 
 class Judge:
-    """Decides turn by turn. Not for several threads."""
+    """Decides turn by turn, and tells what it would expect."""
 
     def __init__(self, settings: Settings, *, heard: Heard = deciding.unheard) -> None:
         """Read the policy. Raises NotFound or BadPolicy where it cannot be read."""
@@ -50,14 +50,16 @@ class Judge:
     ) -> tuple[Decision, ...]:
         """Return what becomes of each queued job, and which running ones are to stop."""
         policy = self.policy
-        expected = self._expected(connection, (*queued, *active)) if policy.estimates.source == "history" else {}
+        expected = self.expected(connection, (*queued, *active)) if policy.estimates.source == "history" else {}
         facts = Facts(
             now=now, queued=queued, active=active, capacity=capacity, quotas=quotas.listed(connection), policy=policy, expected=expected
         )
         return deciding.decisions(facts, self._heard)
 
-    def _expected(self, connection: Connection, jobs: Sequence[Job]) -> dict[str, Expected]:
+    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, Expected]:
+        """Return the run times to expect of some jobs, by job; what was learned lasts ten seconds."""
         if time.monotonic() > self._learned_s + LEARN_AGAIN_S:
             self._history, self._learned_s = History(prediction.runs(connection)), time.monotonic()
-        found = {job.id: self._history.expect(prediction.likeness_of(job)) for job in jobs}
+        history = self._history
+        found = {job.id: history.expect(prediction.likeness_of(job)) for job in asked}
         return {job: one for job, one in found.items() if one is not None}

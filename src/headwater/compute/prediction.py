@@ -17,12 +17,13 @@ from sqlalchemy import Connection, select
 
 from headwater.compute import jobs
 from headwater.compute.jobs import Job, State
+from headwater.core.identity import ROOT
 
 LATEST = 8
 ENOUGH = 20
 """Predictions that must have come true or not before their errors make an interval."""
 LOW, HIGH = 0.1, 0.9
-LONGEST_HISTORY = 5000
+LONGEST_HISTORY = 2000
 LEAST_S = 0.001
 LEVELS = ("person, project step and shape", "project step and shape", "step or program, and shape", "any job")
 
@@ -138,7 +139,7 @@ def likeness_of(job: Job) -> tuple[str, ...]:
     chips = ",".join(f"{chip}x{count}" for chip, count in sorted(asked.accelerators.items()))
     shape = f"{asked.cpus:g} {asked.memory_gib:g} {chips}"
     program = job.spec.step or (job.spec.argv[0] if job.spec.argv else "")
-    place = f"{job.spec.project}.{job.name} {program} {shape}"
+    place = f"{job.organisation} {job.spec.project}.{job.name} {program} {shape}"
     return f"{job.submitted_by} {place}", place, f"{program} {shape}", ""
 
 
@@ -147,10 +148,15 @@ def kind_of(job: Job) -> str:
     return likeness_of(job)[0]
 
 
-def runs(connection: Connection) -> tuple[Ran, ...]:
-    """Return the latest runs that ended well, of all organisations: only their times and sizes are looked at."""
+def runs(connection: Connection, scopes: Iterable[str] = (ROOT,)) -> tuple[Ran, ...]:
+    """Return the latest runs that ended well in some organisations; the scheduler learns from those of all."""
     column = jobs.jobs.c
-    query = select(jobs.jobs).where(column.state == State.DONE).order_by(column.ended_at.desc()).limit(LONGEST_HISTORY)
+    query = (
+        select(jobs.jobs)
+        .where(column.state == State.DONE, jobs.within(column.organisation, scopes))
+        .order_by(column.ended_at.desc())
+        .limit(LONGEST_HISTORY)
+    )
     return tuple(_ran(job) for job in map(jobs.from_row, connection.execute(query)) if job.took_s is not None)
 
 
