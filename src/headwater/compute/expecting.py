@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from headwater.compute.jobs import Job
 from headwater.compute.prediction import Expected
 from headwater.compute.scheduler.compiled import interpreted
+from headwater.compute.scheduler.shapes import Request
 from headwater.compute.situation import Facts, situation
 from headwater.compute.twin.forecast import forecast
 
@@ -37,7 +38,7 @@ def expected_start(facts: Facts, job: Job) -> Expectation:
     rows, known = given.requests, {one.id: one for one in (*facts.active, *facts.queued)}
     if len(rows) > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
         return Expectation(basis=f"{len(rows)} jobs wait and run, too many to forecast while you wait.")
-    told = [replace(row, estimate_s=_run_s(known[row.name], facts.expected)) for row in rows]
+    told = [_told(row, _run_s(known[row.name], facts.expected)) for row in rows]
     with interpreted():
         found = next(one for one in forecast(told, given.sites, given.policy, given.now_s, given.queues) if one.job == job.id)
     if found.start_s is None or found.earliest_s is None or found.latest_s is None:
@@ -66,6 +67,11 @@ def expected_end(job: Job, expected: Expected | None) -> Expectation:
         latest=begun + timedelta(seconds=high_s),
         basis=f"{basis}; 8 of 10 runs ended within the interval",
     )
+
+
+def _told(row: Request, run_s: float) -> Request:
+    """Return a request with its run time. A waiting one counts as never started: its next start is what is asked."""
+    return replace(row, estimate_s=run_s, starts=0 if row.site is None else row.starts)
 
 
 def _run_s(job: Job, expected: Mapping[str, Expected]) -> float:

@@ -110,7 +110,7 @@ def _on_engine(connection: Connection, job: Job, judge: Judge) -> WhyView:
         state=job.state,
         code=code,
         why=reason,
-        where=f"{job.engine}: {job.place}",
+        where=job.engine,
         policy=_policy_of(job),
         expected_end=ExpectationView.model_validate(expected_end(job, expected)),
         run_time=None if expected is None else RunTimeView.model_validate(expected),
