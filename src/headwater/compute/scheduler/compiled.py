@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -95,7 +95,21 @@ def jitted(function: Any) -> Any:
     called = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     kernels = {name: jitted(_bare(one)) for name, one in called.items() if _is_kernel(one) and _bare(one) is not function}
     copy = FunctionType(function.__code__, function.__globals__ | kernels, function.__name__, function.__defaults__, function.__closure__)
-    return numba.njit(**(INNER if function in _inner else OPTIONS))(copy)
+    return _for_all_constants(numba.njit(**INNER)(copy)) if function in _inner else numba.njit(**OPTIONS)(copy)
+
+
+def _for_all_constants(dispatcher: Any) -> Any:
+    """Keep a kernel from being compiled anew for each constant that it is called with, as numba does where a variable begins at -1."""
+    from numba import types
+
+    find = dispatcher.get_call_template
+    plain: Callable[[Any], Any] = types.unliteral
+
+    def find_one(args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+        return find([plain(arg) for arg in args], {name: plain(arg) for name, arg in kws.items()})
+
+    dispatcher.get_call_template = find_one
+    return dispatcher
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.compute.scheduler.policy import Policy
+from headwater.compute.scheduler.policy import Policy, check_figures
 from headwater.compute.scheduler.shapes import QueueShape, SiteShape
 from headwater.compute.scheduler.state import Decisions, Floats, Ints, Rules, State
 from headwater.compute.scheduler.tables import decisions_table, floats, ints, jobs_table, most_decisions, state_of, table
@@ -62,6 +62,7 @@ class Run:
     segment_to_s: Floats
     segment_job: Ints
     segment_site: Ints
+    segment_units: Ints
     decisions: int
     clock_s: float
     complete: bool
@@ -120,7 +121,9 @@ def state_for(trace: Trace, setting: Setting) -> State:
         queue=queue_rows(trace, setting.queues),
         checkpoint_s=setting.checkpoint_s,
     )
-    return state_of(jobs, setting.sites, setting.queues)
+    placement = setting.policy.placement
+    check_figures(setting.policy, setting.sites)
+    return state_of(jobs, setting.sites, setting.queues, unknown_speed=placement.unknown_speed, packing=placement.packing_rule())
 
 
 def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
@@ -196,6 +199,7 @@ def run_of(trace: Trace, setting: Setting, state: State, world: World, *, comple
         segment_to_s=world.log.to_s[logged],
         segment_job=world.log.job[logged],
         segment_site=world.log.site[logged],
+        segment_units=world.log.units[logged],
         decisions=int(world.counts[DECIDED]),
         clock_s=float(world.clock_s[0]),
         complete=complete,
