@@ -161,19 +161,9 @@ def what_the_demo_lacks(result: Path) -> str:
 
 def test(rest: list[str]) -> int:
     """Check style and types, then run the tests; with arguments, only pytest with those arguments."""
-    drop_stale_kernels()
     if rest:
         return setup(dev=True) or python("-m", "pytest", *rest)
     return setup(dev=True) or check() or python("-m", "pytest")
-
-
-def drop_stale_kernels() -> None:
-    """Remove compiled kernels older than any kernel's source: the compiler's cache does not see changes in a file that another calls."""
-    for folder in (ROOT / "src" / "headwater" / "compute").iterdir():
-        newest = max((source.stat().st_mtime for source in folder.glob("*.py")), default=0.0) if folder.is_dir() else 0.0
-        for kept in folder.glob("__pycache__/*.nb?"):
-            if kept.stat().st_mtime < newest:
-                kept.unlink()
 
 
 def check() -> int:
@@ -198,7 +188,6 @@ def check() -> int:
 
 def bench(rest: list[str]) -> int:
     """Run one benchmark by name."""
-    drop_stale_kernels()
     names = sorted(path.stem for path in (ROOT / "tests" / "bench").glob("*.py") if not path.stem.startswith("_"))
     if not rest or rest[0] not in names:
         say(f"Benchmarks: {', '.join(names)}")

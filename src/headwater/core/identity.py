@@ -34,6 +34,7 @@ class Permission(StrEnum):
     PROJECTS_RUN = "projects.run"
     COMPUTE_READ = "compute.read"
     COMPUTE_CANCEL = "compute.cancel"
+    COMPUTE_QUOTA = "compute.quota"
     ARTIFACTS_READ = "artifacts.read"
     MODELS_READ = "models.read"
     MODELS_PREDICT = "models.predict"
@@ -55,7 +56,14 @@ ROLES: dict[str, frozenset[Permission]] = {
     "caller": frozenset({Permission.MODELS_PREDICT}),
     "evaluator": _READ | {Permission.STATEMENTS_REVOKE, Permission.LEDGER_READ},
     "officer": _READ | {Permission.CASES_DECIDE, Permission.LEDGER_READ},
-    "operator": _READ | {Permission.COMPUTE_CANCEL, Permission.MODELS_RETIRE, Permission.LEDGER_READ, Permission.METRICS_READ},
+    "operator": _READ
+    | {
+        Permission.COMPUTE_CANCEL,
+        Permission.COMPUTE_QUOTA,
+        Permission.MODELS_RETIRE,
+        Permission.LEDGER_READ,
+        Permission.METRICS_READ,
+    },
     "auditor": _READ | {Permission.LEDGER_READ, Permission.METRICS_READ},
     "admin": frozenset(Permission),
 }

@@ -6,6 +6,8 @@ TABLE_MODULES = (
     "headwater.core.identity",
     "headwater.compute.jobs",
     "headwater.compute.artifacts",
+    "headwater.compute.quotas",
+    "headwater.compute.pool",
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",

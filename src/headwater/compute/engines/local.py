@@ -337,7 +337,10 @@ def memory_gib() -> float:
 
 def _open(platform: Platform) -> LocalEngine:
     try:
-        return LocalEngine(root=platform.settings.data_folder / "jobs", store=platform.store, capacity=capacity_of(platform.settings))
+        settings = platform.settings
+        return LocalEngine(
+            root=settings.data_folder / "jobs", store=platform.store, capacity=capacity_of(settings), grace_s=settings.stop_grace_s
+        )
     except OSError as error:
         raise Unavailable(
             f"The folder for jobs cannot be used: {error.strerror}.", "Check its rights.", where=str(platform.settings.data_folder)

@@ -148,7 +148,7 @@ def value(state: State, rules: Rules, job: int) -> float:
 @compiled
 def next_change_s(state: State, rules: Rules, job: int, now_s: float) -> float:
     """When a running job's value will next jump, infinity where it does not."""
-    jobs, speed = state.jobs, state.sites.speed[state.jobs.site[job]]
+    jobs, rate = state.jobs, state.jobs.rate[job]
     if rules.order == LEARNED:
         goal = state.bands.edge_s[jobs.band[job] + 1]
     elif rules.order == ATTAINED:
@@ -157,7 +157,7 @@ def next_change_s(state: State, rules: Rules, job: int, now_s: float) -> float:
         goal = rules.levels[level] / weight if level < len(rules.levels) else np.inf
     else:
         return np.inf
-    return float(now_s + jobs.overhead_s[job] + max((goal - jobs.attained_s[job]) / speed, 1e-3))
+    return float(now_s + jobs.overhead_s[job] + max((goal - jobs.attained_s[job]) / rate, 1e-3))
 
 
 @compiled

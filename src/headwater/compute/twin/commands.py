@@ -36,7 +36,10 @@ Lose = Annotated[list[str] | None, typer.Option(help="What if a site were lost: 
 
 @app.command("run")
 def run(
-    trace: Annotated[Path, typer.Option("--trace", "-t", help="Jobs: .parquet (common schema), .swf, or a sacct dump.")],
+    trace: Annotated[
+        Path,
+        typer.Option("--trace", "-t", help="Jobs: .parquet (common schema), .swf, a sacct dump, or ledger:FOLDER for a platform's own."),
+    ],
     policy: Policies,
     sites: Annotated[Path | None, typer.Option("--sites", "-s", help="A .parquet list of nodes or a .toml catalogue of sites.")] = None,
     units: Units = None,

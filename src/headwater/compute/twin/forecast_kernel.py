@@ -19,5 +19,5 @@ def resume(state: State, world: World, now_s: float) -> None:
             world.truth.segment[job] = cell
             world.log.from_s[cell], world.log.job[cell], world.log.site[cell] = now_s, job, jobs.site[job]
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
-            world.truth.end_s[job] = now_s + left / state.sites.speed[jobs.site[job]]
+            world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]
             push(world, world.truth.end_s[job], job)

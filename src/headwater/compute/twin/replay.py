@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headwater.compute.scheduler.policy import Policy
-from headwater.compute.scheduler.state import QueueShape
+from headwater.compute.scheduler.shapes import QueueShape
 from headwater.compute.twin import whatif
 from headwater.compute.twin.metrics import Measured, bounds_for, measure
 from headwater.compute.twin.simulate import Setting, simulate

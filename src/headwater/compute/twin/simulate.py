@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.compute.scheduler.policy import Policy
-from headwater.compute.scheduler.state import (
-    Decisions,
-    Floats,
-    Ints,
-    QueueShape,
-    Rules,
-    SiteShape,
-    State,
-    decisions_table,
-    floats,
-    ints,
-    jobs_table,
-    state_of,
-    table,
-)
+from headwater.compute.scheduler.policy import Policy, check_figures
+from headwater.compute.scheduler.shapes import QueueShape, SiteShape
+from headwater.compute.scheduler.state import Decisions, Floats, Ints, Rules, State
+from headwater.compute.scheduler.tables import decisions_table, floats, ints, jobs_table, most_decisions, state_of, table
 from headwater.compute.twin.trace import Texts, Trace
 from headwater.core.errors import BadInput
 
@@ -74,6 +62,7 @@ class Run:
     segment_to_s: Floats
     segment_job: Ints
     segment_site: Ints
+    segment_units: Ints
     decisions: int
     clock_s: float
     complete: bool
@@ -132,7 +121,9 @@ def state_for(trace: Trace, setting: Setting) -> State:
         queue=queue_rows(trace, setting.queues),
         checkpoint_s=setting.checkpoint_s,
     )
-    return state_of(jobs, setting.sites, setting.queues)
+    placement = setting.policy.placement
+    check_figures(setting.policy, setting.sites)
+    return state_of(jobs, setting.sites, setting.queues, unknown_speed=placement.unknown_speed, packing=placement.packing_rule())
 
 
 def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
@@ -167,7 +158,7 @@ def grown(world: World) -> World:
 def simulate(trace: Trace, setting: Setting, progress: Progress | None = None) -> Run:
     """Return what happens to the trace under the setting. On Ctrl-C the run so far, marked not complete."""
     state, rules = state_for(trace, setting), setting.policy.rules()
-    most = min(2 * len(trace), 2 * int(state.sites.capacity.sum())) + 2
+    most = most_decisions(state)
     out = decisions_table(most)
     world, complete = _live(state, rules, world_for(trace, setting, state, most), out, progress)
     return run_of(trace, setting, state, world, complete=complete)
@@ -190,7 +181,7 @@ def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Pr
 
 def run_of(trace: Trace, setting: Setting, state: State, world: World, *, complete: bool) -> Run:
     """Return the outcome in a world that has been lived through."""
-    from headwater.compute.scheduler.state import FINISHED, TOO_LARGE
+    from headwater.compute.scheduler.state import FINISHED, NOWHERE, TOO_LARGE
     from headwater.compute.twin.simulate_kernel import DECIDED, LOGGED
 
     logged = slice(0, int(world.counts[LOGGED]))
@@ -202,12 +193,13 @@ def run_of(trace: Trace, setting: Setting, state: State, world: World, *, comple
         end_s=np.where(jobs.state == FINISHED, world.truth.end_s, np.nan),
         starts=jobs.starts,
         lost_s=jobs.lost_s,
-        refused=np.flatnonzero(jobs.reason == TOO_LARGE),
+        refused=np.flatnonzero((jobs.reason == TOO_LARGE) | (jobs.reason == NOWHERE)),
         estimate_s=jobs.estimate_s,
         segment_from_s=world.log.from_s[logged],
         segment_to_s=world.log.to_s[logged],
         segment_job=world.log.job[logged],
         segment_site=world.log.site[logged],
+        segment_units=world.log.units[logged],
         decisions=int(world.counts[DECIDED]),
         clock_s=float(world.clock_s[0]),
         complete=complete,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.compute.scheduler.policy import Policy
-from headwater.compute.scheduler.state import SiteShape
+from headwater.compute.scheduler.shapes import SiteShape
 from headwater.core.errors import BadInput, NotFound
 
 

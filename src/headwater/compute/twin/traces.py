@@ -1,4 +1,4 @@
-"""Read a trace: the common Parquet schema, Standard Workload Format, or a dump of Slurm's accounting.
+"""Read a trace: the common Parquet schema, Standard Workload Format, a dump of Slurm's accounting, or a platform's own ledger.
 
 Rows that cannot be replayed are counted and shown, never repaired: see `rows.py`.
 """
@@ -17,15 +17,22 @@ from headwater.core.errors import BadInput, NotFound
 NEEDED = ("job_id", "submit_s", "duration_s", "gpus")
 USED = (*NEEDED, "cpus", "walltime_s", "wait_s", "tenant", "virtual_cluster")
 SWF_FIELDS = 18
+PREFIX = "ledger:"
 
 
 def read_trace(path: Path) -> Trace:
-    """Return the trace in a file, by its ending: .parquet, .swf, and anything else as a sacct dump.
+    """Return the trace in a file, by its ending: .parquet, .swf, and anything else as a sacct dump; `ledger:FOLDER` is a platform's own.
 
     Raises NotFound for no such file, BadInput for one that is not what its ending says.
     """
+    if str(path).startswith(PREFIX):
+        from headwater.compute.history import read_history
+
+        return read_history(Path(str(path).removeprefix(PREFIX)))
     if not path.is_file():
-        raise NotFound(f"There is no trace '{path}'.", "Give a .parquet file of the common schema, a .swf file or a sacct dump.")
+        raise NotFound(
+            f"There is no trace '{path}'.", "Give a .parquet file of the common schema, a .swf file, a sacct dump, or ledger:FOLDER."
+        )
     if path.suffix == ".parquet":
         return read_parquet(path)
     return read_swf(path) if path.suffix == ".swf" else read_sacct(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from headwater.compute.scheduler.state import QueueShape
+from headwater.compute.scheduler.shapes import QueueShape
 from headwater.compute.twin.simulate import Outage
 from headwater.compute.twin.sites import Federation, TwinSite
 from headwater.core.errors import BadInput

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.compute.scheduler.policy import load
-from headwater.compute.scheduler.state import SiteShape
+from headwater.compute.scheduler.shapes import SiteShape
 from headwater.compute.twin.bounds import pool_bounds
 from headwater.compute.twin.metrics import bounds_for, jain, measure
 from headwater.compute.twin.pooling import most_at_once
