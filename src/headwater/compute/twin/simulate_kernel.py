@@ -14,15 +14,15 @@ from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
 from headwater.compute.scheduler.placement_kernel import could_run
-from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, STOP, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.state import NOT_ASKED, RESIZE, RUNNING, STOP, Decisions, Floats, Ints, Rules, State, Table
 
 DONE, MORE, FULL = range(3)
-
+DOWN, UP, LOOK = range(3)
 
 TRUTH = np.dtype([("duration_s", np.float64), ("end_s", np.float64), ("version", np.int64), ("segment", np.int64)])
 MOMENT = np.dtype([("at_s", np.float64), ("job", np.int64), ("version", np.int64)])
 CHANGE = np.dtype([("at_s", np.float64), ("site", np.int64), ("up", np.int64)])
-SEGMENT = np.dtype([("from_s", np.float64), ("to_s", np.float64), ("job", np.int64), ("site", np.int64)])
+SEGMENT = np.dtype([("from_s", np.float64), ("to_s", np.float64), ("job", np.int64), ("site", np.int64), ("units", np.int64)])
 
 
 class World(NamedTuple):
@@ -124,15 +124,24 @@ def close_segment(world: World, job: int, now_s: float) -> None:
 
 
 @compiled
+def open_segment(world: World, job: int, site: int, units: int, now_s: float) -> None:
+    cell = world.counts[LOGGED]
+    world.counts[LOGGED] += 1
+    world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.log.units[cell] = now_s, job, site, units
+    world.truth.segment[job] = cell
+
+
+@compiled
 def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
-    """Take sites away or bring them back; their jobs wait again."""
+    """Take sites away or bring them back; their jobs wait again. Where a window opens or closes, only decide anew."""
     sites = state.sites
     while world.counts[OUTAGES] < len(world.outages) and world.outages.at_s[world.counts[OUTAGES]] <= now_s:
         site, up = world.outages.site[world.counts[OUTAGES]], world.outages.up[world.counts[OUTAGES]]
         world.counts[OUTAGES] += 1
-        sites.up[site] = up
+        if up != LOOK:
+            sites.up[site] = up
         world.dirty[sites.lane[site]] = 1
-        while up == 0 and sites.running_count[site] > 0:
+        while up == DOWN and sites.running_count[site] > 0:
             out.length[0] = 0
             job = state.running[sites.running_from[site]]
             bring_back(state, rules, job, now_s, out)
@@ -159,12 +168,11 @@ def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decis
     jobs = state.jobs
     for row in range(out.length[0]):
         job = out.rows.job[row]
-        if out.rows.action[row] == STOP:
+        if out.rows.action[row] in (STOP, RESIZE):
             close_segment(world, job, now_s)
+        if out.rows.action[row] == STOP:
             continue
-        cell = world.counts[LOGGED]
-        world.counts[LOGGED] += 1
-        world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.truth.segment[job] = now_s, job, out.rows.site[row], cell
+        open_segment(world, job, out.rows.site[row], jobs.units[job], now_s)
         if jobs.state[job] == RUNNING:
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
             world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]
