@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from headwater.compute.catalogue.chips import chips
+from headwater.compute.catalogue.figures import Figure
 from headwater.compute.catalogue.sites import CAPITAL
 from headwater.compute.scheduler.shapes import SiteShape
 from headwater.compute.scheduler.speeds import figures_of
+from headwater.compute.scheduler.state import Floats
 from headwater.compute.twin.asks import Ask, asks_of
 from headwater.compute.twin.serving import Served, served
 from headwater.compute.twin.sites import UNKNOWN_FIGURES, Federation, TwinSite, read_sites, shapes_for
@@ -47,10 +49,10 @@ STANDS: dict[str, tuple[float, dict[str, float]]] = {
     "inner-mongolia-horinger": (0.85, {"A100-SXM4-80GB": 0.25, "H800": 0.40}),
 }
 OWNERS = {
-    "beijing-haidian": 0.26, "beijing-yizhuang": 0.20, "cloud-north": 0.14, "tianjin-wuqing": 0.10, "hebei-zhangbei": 0.12,
-    "shanxi-datong": 0.08, "inner-mongolia-horinger": 0.10,
+    "beijing-haidian": 0.20, "beijing-yizhuang": 0.09, "cloud-north": 0.16, "tianjin-wuqing": 0.07, "hebei-zhangbei": 0.16,
+    "shanxi-datong": 0.09, "inner-mongolia-horinger": 0.23,
 }  # fmt: skip
-"""Whose jobs they are: more in Beijing than Beijing's share of the chips."""
+"""Whose jobs they are. Beijing and Tianjin come near their own capacity, the western sites to two thirds of theirs."""
 TRAINING = (A100, "nvidia/a800", "nvidia/h800", "withheld/series-2")
 
 
@@ -77,15 +79,20 @@ def city() -> Federation:
             chip, fen, watts, speed, memory_gib = TYPES[kind]
             begin, taken[kind] = taken[kind], taken[kind] + round(share * len(nodes[kind]))
             catalogued = chips().by_id.get(chip)
-            rows.append(
-                replace(
-                    example.rows(place)[0], name=f"{place}/{chip.split('/')[1]}", node_units=tuple(nodes[kind][begin : taken[kind]]), chip=chip,
-                    figures=UNKNOWN_FIGURES if catalogued is None else figures_of(catalogued),
-                    speed=speed, fen_per_unit_h=fen * factor, watts_per_unit=watts,
-                    chip_memory_gib=memory_gib if catalogued is None else catalogued.figure("memory_gib").value,  # type: ignore[union-attr]
-                )
-            )  # fmt: skip
-    return replace(example, sites=tuple(_with_contract(row) for row in rows), carbon="market")
+            known = None if catalogued is None else catalogued.figure("memory_gib")
+            row = replace(
+                example.rows(place)[0],
+                name=f"{place}/{chip.split('/')[1]}",
+                node_units=tuple(nodes[kind][begin : taken[kind]]),
+                chip=chip,
+                figures=UNKNOWN_FIGURES if catalogued is None else figures_of(catalogued),
+                chip_memory_gib=known.value if isinstance(known, Figure) else memory_gib,
+                speed=speed,
+                fen_per_unit_h=fen * factor,
+                watts_per_unit=watts,
+            )
+            rows.append(_with_contract(row))
+    return replace(example, sites=tuple(rows), carbon="market")
 
 
 def _with_contract(row: TwinSite) -> TwinSite:
@@ -94,7 +101,7 @@ def _with_contract(row: TwinSite) -> TwinSite:
 
 
 def jobs(federation: Federation, seed: int, *, days: float, load_share: float) -> Trace:
-    """Return Poisson arrivals, busier by day, that offer this share of the city's capacity for so many days.
+    """Return Poisson arrivals, busier by day, about 9,000 for each of `days`, that offer this share of the city's capacity.
 
     Sizes are powers of two, run times log-normal and stated for one A100 each; users state 1.5 to 6 times the run time. A third
     of the jobs train on large chips, bound by arithmetic; the rest take any chip with the memory they need. Some must stay in
@@ -109,7 +116,8 @@ def jobs(federation: Federation, seed: int, *, days: float, load_share: float) -
     homes, asks, units, hours = (list(column) for column in zip(*(rows[row] for row in kept), strict=True))
     duration = np.array(hours) * 3600.0
     work = float((duration * units).sum())
-    span_s = work / (load_share * capacity(matched, shapes))
+    need = np.bincount(matched.klass[kept], weights=duration * units, minlength=len(matched.matrix))
+    span_s = work / (load_share * capacity(matched, shapes, need))
     submit = _daily(np.sort(rng.uniform(0.0, span_s, len(kept))))
     trace = trace_of(f"city, seed {seed}", submit, duration.round(), np.array(units), pool=homes, asks=asks_of(asks))
     trace.walltime_s[:] = np.ceil(duration * rng.uniform(1.5, 6.0, len(kept)))
@@ -147,10 +155,9 @@ def _runs_at_home(matched: Served, shapes: tuple[SiteShape, ...], homes: list[st
     ]
 
 
-def capacity(matched: Served, shapes: tuple[SiteShape, ...]) -> float:
-    """Return the city's units, each counted at the mean speed of the jobs that may use it."""
-    weight = np.bincount(matched.klass, minlength=len(matched.matrix)).astype(np.float64)
-    speed = (matched.speed * weight[:, None]).sum(axis=0) / np.maximum((matched.may * weight[:, None]).sum(axis=0), 1.0)
+def capacity(matched: Served, shapes: tuple[SiteShape, ...], need: Floats) -> float:
+    """Return the city's units, each counted at the mean speed of the work that may use it; `need` is each class's work."""
+    speed = (matched.speed * need[:, None]).sum(axis=0) / np.maximum((matched.may * need[:, None]).sum(axis=0), 1.0)
     return float((speed * [sum(shape.node_units) for shape in shapes]).sum())
 
 
