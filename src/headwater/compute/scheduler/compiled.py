@@ -7,10 +7,10 @@ editing one kernel, delete `__pycache__/*.nb?` of this folder and of the twin's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import njit, types
 
 F = TypeVar("F", bound=Callable[..., object])
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
@@ -19,9 +19,18 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy",
 def compiled(function: F) -> F:
     """Return a function that other compiled ones call. Division by zero gives infinity, as in NumPy.
 
-    It has no entry from Python, which would double the time to compile it.
+    It has no entry from Python, which would double the time to compile it. Nor is it compiled anew for each constant that it is
+    called with, as numba does where a variable begins at -1: that doubles it again.
     """
-    return cast(F, njit(**(OPTIONS | {"no_cpython_wrapper": True}))(function))
+    dispatcher = njit(**(OPTIONS | {"no_cpython_wrapper": True}))(function)
+    find = dispatcher.get_call_template
+
+    def find_one_for_all_values(args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+        plain: Callable[[Any], Any] = types.unliteral
+        return find([plain(arg) for arg in args], {name: plain(arg) for name, arg in kws.items()})
+
+    dispatcher.get_call_template = find_one_for_all_values
+    return cast(F, dispatcher)
 
 
 def compiled_entry(function: F) -> F:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.compute.scheduler.policy import Policy, check_figures
+from headwater.compute.scheduler.policy import Placement, Policy, check_figures
 from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, Request, SiteShape
-from headwater.compute.scheduler.speeds import UnknownSpeed
 from headwater.compute.scheduler.state import COMING, NOT_ASKED, RESIZE, RUNNING, START, STOP, WAITING, Floats, Ints, State, Table
 from headwater.compute.scheduler.tables import decisions_table, jobs_table, most_decisions, state_of
 from headwater.compute.scheduler.why import Reason, explain
@@ -54,7 +53,7 @@ def decide(
     from headwater.compute.scheduler.snapshot_kernel import decide_all, take_in
 
     check_figures(policy, sites)
-    state, rules = snapshot(requests, sites, queues, now_s, policy.placement.unknown_speed), policy.rules()
+    state, rules = snapshot(requests, sites, queues, now_s, policy.placement), policy.rules()
     out = decisions_table(most_decisions(state))
     take_in(state, rules)
     decide_all(state, rules, float(now_s), out)
@@ -79,12 +78,15 @@ def action_of(state: State, row: Table, reasons: Sequence[Reason], sites: Sequen
     )
 
 
+PLAIN = Placement()
+
+
 def snapshot(
     requests: Sequence[Request],
     sites: Sequence[SiteShape],
     queues: Sequence[QueueShape],
     now_s: float,
-    unknown_speed: UnknownSpeed = "declared",
+    placement: Placement = PLAIN,
 ) -> State:
     """Return tables that hold these requests, not yet queued. Raises BadInput as `decide` does."""
     site_row = {site.name: row for row, site in enumerate(sites)}
@@ -94,7 +96,8 @@ def snapshot(
     check_room(requests, sites)
     classes = {needs: row for row, needs in enumerate(dict.fromkeys(request.needs for request in requests))} or {ANYTHING: 0}
     jobs = rows_of(requests, site_row, queue_row, classes, now_s)
-    return state_of(jobs, sites, queues, tuple(classes), unknown_speed)
+    packing = placement.packing_rule()
+    return state_of(jobs, sites, queues, tuple(classes), placement.unknown_speed, packing)
 
 
 def rows_of(

@@ -1,111 +1,26 @@
-"""Put a job on a site's units or nodes, and take it off again (compiled).
-
-Two rules. Count: a site is a bag of units. Consolidated: a job that fits on one node goes on one, the fullest
-that can take it; a larger one takes whole empty nodes and its remainder on the fullest other node that can.
-A gang is whole or not at all, and never spans sites.
-"""
+"""Put a job on a site, and take it off again (compiled). A gang is whole or not at all, and never spans sites."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.nodes_kernel import COUNT, PACKED, hold_nodes, leave_nodes
+from headwater.compute.scheduler.pack_kernel import could_lie
 from headwater.compute.scheduler.score_kernel import rate_on, stage_s
 from headwater.compute.scheduler.state import (
     FINISHED,
     NOWHERE,
     RUNNING,
-    SLICE_SPARE,
     START,
     STOP,
     TOO_LARGE,
     WAITING,
     Decisions,
-    Ints,
     Rules,
     State,
     Table,
 )
-
-COUNT, CONSOLIDATED = 0, 1
-
-
-@compiled
-def fits_on_nodes(sites: Table, site: int, units: int, free: Ints) -> bool:
-    """Whether `units` could be placed consolidated, were the nodes as free as `free` says."""
-    size = sites.node_size[site]
-    whole, rest = (0, units) if units <= size else (units // size, units % size)
-    empty = 0
-    partial = rest == 0
-    for node in range(sites.first_node[site], sites.first_node[site] + sites.node_count[site]):
-        if free[node] == size:
-            empty += 1
-        elif free[node] >= rest:
-            partial = True
-    return bool(empty >= whole and (partial or empty > whole))
-
-
-@compiled
-def best_node(state: State, site: int, units: int) -> int:
-    """The fullest node with room for `units`, or -1; the first among equals."""
-    sites = state.sites
-    best, best_free = -1, np.int64(1) << 60
-    for node in range(sites.first_node[site], sites.first_node[site] + sites.node_count[site]):
-        free = state.node_free[node]
-        if units <= free < best_free:
-            best, best_free = node, free
-    return best
-
-
-@compiled
-def hold_node(state: State, job: int, node: int, units: int) -> None:
-    slices, jobs = state.slices, state.jobs
-    cell = int(state.marks[SLICE_SPARE])
-    state.marks[SLICE_SPARE] = slices.next[cell]
-    slices.node[cell] = node
-    slices.units[cell] = units
-    slices.next[cell] = jobs.slice_head[job]
-    jobs.slice_head[job] = cell
-    state.node_free[node] -= units
-
-
-@compiled
-def hold_nodes(state: State, job: int, site: int) -> None:
-    """Take the nodes for a job; `fits_on_nodes` said yes."""
-    sites = state.sites
-    size, units = sites.node_size[site], state.jobs.units[job]
-    left = units
-    if units > size:
-        for node in range(sites.first_node[site], sites.first_node[site] + sites.node_count[site]):
-            if left < size:
-                break
-            if state.node_free[node] == size:
-                hold_node(state, job, node, size)
-                left -= size
-    if left > 0:
-        hold_node(state, job, best_node(state, site, left), left)
-
-
-@compiled
-def leave_nodes(state: State, job: int) -> None:
-    slices, jobs = state.slices, state.jobs
-    cell = jobs.slice_head[job]
-    while cell >= 0:
-        following = slices.next[cell]
-        state.node_free[slices.node[cell]] += slices.units[cell]
-        slices.next[cell] = int(state.marks[SLICE_SPARE])
-        state.marks[SLICE_SPARE] = cell
-        cell = following
-    jobs.slice_head[job] = -1
-
-
-@compiled
-def move_nodes(state: State, job: int, free: Ints, sign: int) -> None:
-    """Add (sign 1) or take away (sign -1) a job's slices in a copy of the nodes' free units."""
-    cell = state.jobs.slice_head[job]
-    while cell >= 0:
-        free[state.slices.node[cell]] += sign * state.slices.units[cell]
-        cell = state.slices.next[cell]
 
 
 @compiled
@@ -124,6 +39,7 @@ def could_use(state: State, job: int, site: int) -> bool:
         sites.lane[site] == jobs.lane[job]
         and home in (-1, site)
         and jobs.least[job] <= sites.capacity[site]
+        and (jobs.least[job] < sites.device_units[site] or jobs.least[job] % sites.device_units[site] == 0)
         and state.match.rule[jobs.cls[job], site] == 0
         and jobs.cpu_milli[job] <= hosts.cpu[host]
         and jobs.memory_mib[job] <= hosts.memory[host]
@@ -131,11 +47,11 @@ def could_use(state: State, job: int, site: int) -> bool:
 
 
 @compiled
-def could_run(state: State, job: int) -> int:
+def could_run(state: State, rules: Rules, job: int) -> int:
     """0 where some site, up or down, could run the job; else the reason why none can."""
     verdict = NOWHERE
     for site in range(len(state.sites)):
-        if could_use(state, job, site):
+        if could_use(state, job, site) and (rules.placement != PACKED or could_lie(state.packer, state, job, site)):
             return 0
         if state.match.rule[state.jobs.cls[job], site] == 0:
             verdict = TOO_LARGE
@@ -229,39 +145,39 @@ def start(state: State, rules: Rules, job: int, site: int, now_s: float, out: De
         jobs.first_start_s[job] = now_s
     jobs.starts[job] += 1
     expect_end(jobs, job)
-    if rules.placement == CONSOLIDATED:
-        hold_nodes(state, job, site)
+    if rules.placement != COUNT:
+        hold_nodes(state, rules, job, site)
     list_running(state, job, site)
     take_room(state, job, site, 1)
     note(out, START, job, site)
 
 
 @compiled
-def vacate(state: State, job: int, now_s: float) -> None:
+def vacate(state: State, rules: Rules, job: int, now_s: float) -> None:
     """Free what a running job holds, its work booked."""
     jobs = state.jobs
     settle(jobs, job, now_s)
     site = jobs.site[job]
-    leave_nodes(state, job)
+    leave_nodes(state, rules, job)
     unlist_running(state, job, site)
     take_room(state, job, site, -1)
 
 
 @compiled
-def stop(state: State, job: int, now_s: float, out: Decisions) -> None:
+def stop(state: State, rules: Rules, job: int, now_s: float, out: Decisions) -> None:
     """Stop a running job and send it back to wait; work since its last checkpoint is lost."""
     jobs = state.jobs
-    vacate(state, job, now_s)
+    vacate(state, rules, job, now_s)
     lost = work_at_risk(jobs, job)
     jobs.attained_s[job] -= lost
     jobs.lost_s[job] += lost
-    jobs.state[job] = WAITING
+    jobs.state[job], jobs.units[job] = WAITING, jobs.least[job]
     note(out, STOP, job, jobs.site[job])
 
 
 @compiled
-def finish(state: State, job: int, now_s: float) -> None:
-    vacate(state, job, now_s)
+def finish(state: State, rules: Rules, job: int, now_s: float) -> None:
+    vacate(state, rules, job, now_s)
     state.jobs.state[job] = FINISHED
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from headwater.compute.scheduler.compiled import compiled_entry
 from headwater.compute.scheduler.decide_kernel import decide_lane
 from headwater.compute.scheduler.fairshare_kernel import queue_up
+from headwater.compute.scheduler.nodes_kernel import COUNT, hold_nodes
 from headwater.compute.scheduler.order_kernel import learn, value
-from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, could_run, expect_end, hold_nodes, list_running, take_room
+from headwater.compute.scheduler.placement_kernel import could_run, expect_end, list_running, take_room
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER
 from headwater.compute.scheduler.score_kernel import rate_on
 from headwater.compute.scheduler.state import COMING, RUNNING, WAITING, Decisions, Rules, State
@@ -19,16 +20,16 @@ def take_in(state: State, rules: Rules) -> None:
     for job in range(len(jobs)):
         if jobs.state[job] == RUNNING:
             site = jobs.site[job]
-            if rules.placement == CONSOLIDATED and jobs.slice_head[job] < 0:
-                hold_nodes(state, job, site)
+            if rules.placement != COUNT and jobs.slice_head[job] < 0:
+                hold_nodes(state, rules, job, site)
             jobs.rate[job] = rate_on(state, rules, job, site)
             expect_end(jobs, job)
             list_running(state, job, site)
             take_room(state, job, site, 1)
             learn(state, rules, job)
     for job in range(len(jobs)):
-        if jobs.state[job] == WAITING and could_run(state, job) > 0:
-            jobs.reason[job], jobs.state[job] = could_run(state, job), COMING
+        if jobs.state[job] == WAITING and could_run(state, rules, job) > 0:
+            jobs.reason[job], jobs.state[job] = could_run(state, rules, job), COMING
         if jobs.state[job] == WAITING or (jobs.state[job] == RUNNING and rules.preemption == BY_ORDER):
             jobs.key[job] = value(state, rules, job)
             queue_up(state, rules, job)

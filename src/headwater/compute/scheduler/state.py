@@ -8,10 +8,15 @@ Times are seconds on one clock; a unit is the smallest amount given out, as in `
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from headwater.compute.scheduler.packing_state import Nodes
+
+if TYPE_CHECKING:
+    from headwater.compute.scheduler.packing_kernel import Packer
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -38,6 +43,7 @@ JOB = np.dtype([
     ("site", N),
     ("stale", N),  # 1 where the key is out of date though the job did not run
     ("served", N),  # the site that the pass under way serves the job on, or -1
+    ("shape", N),  # its number among equal requests of a node, or -1 where scores of nodes are not kept for it
     ("cls", N),  # its row of the matrix class by site
     ("cpu_milli", N), ("memory_mib", N),  # of the host
     # the request
@@ -73,7 +79,7 @@ SITE = np.dtype([
 HOST = np.dtype([("cpu_free", N), ("memory_free", N), ("cpu", N), ("memory", N)])
 WINDOW = np.dtype([("from_s", F), ("to_s", F), ("units", N), ("queue", N)])  # queue -1: nobody's
 
-SLICE = np.dtype([("node", N), ("units", N), ("next", N)])
+SLICE = np.dtype([("node", N), ("units", N), ("devices", N), ("next", N)])
 LANE = np.dtype([("begin", N), ("end", N), ("first", N), ("limit", N), ("ranked", N)])
 """`ranked`: how often the lane was ranked since every index in it was computed anew."""
 
@@ -89,7 +95,7 @@ QUEUE = np.dtype([
 BAND = np.dtype([("edge_s", F), ("ended", F), ("entered", F)])
 DECISION = np.dtype([("action", N), ("job", N), ("site", N)])
 
-SLICE_SPARE, USAGE_SETTLED_S, NOW_S, FEN_MOST, KGCO2_MOST = range(5)
+SLICE_SPARE, USAGE_SETTLED_S, NOW_S, FEN_MOST, KGCO2_MOST, LEAST_WEIGHT, ASKS_NONE = range(7)
 
 Table = Any
 """A record array: one row a thing, columns by attribute."""
@@ -102,6 +108,14 @@ class State(NamedTuple):
     sites: Table
     node_free: Ints
     node_scratch: Ints
+    node_block: Ints
+    """The rack or switch of each node, counted from 0 within its site."""
+    packs: Nodes
+    """The nodes with their CPU, memory and devices, where jobs are packed; else none."""
+    packs_scratch: Nodes
+    packer: Packer | None
+    request: Ints
+    """Work space: what a job asks of one node."""
     slices: Table
     """The nodes that running jobs hold, as linked lists; unused ones hang on marks[SLICE_SPARE]."""
     running: Ints

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headwater.compute.scheduler.matching import matrix
+from headwater.compute.scheduler.packing import RULES
+from headwater.compute.scheduler.packing_state import WHOLE_MILLI, Nodes, mix_of, nodes_of
 from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, SiteShape
 from headwater.compute.scheduler.speeds import UnknownSpeed
 from headwater.compute.scheduler.state import (
@@ -28,6 +30,11 @@ from headwater.compute.scheduler.state import (
 )
 from headwater.core.errors import BadInput
 
+if TYPE_CHECKING:
+    from headwater.compute.scheduler.packing_kernel import Packer
+
+KEPT_SHAPES = 1000
+"""Shapes of request for which the scores of nodes are kept."""
 BOUNDLESS = 1 << 60
 """CPU or memory of a host where it is not counted."""
 BAND_RATIO = 1.25
@@ -54,6 +61,7 @@ def table(dtype: np.dtype[Any], columns: Mapping[str, Any]) -> Table:
 JOB_BLANK: dict[str, Any] = {
     "estimate_s": np.nan,
     "home": -1,
+    "shape": -1,
     "deadline_s": np.inf,
     "rate": 1.0,
     "site": -1,
@@ -166,6 +174,68 @@ def dearest(shapes: Sequence[SiteShape], figure: str) -> float:
     return max((max(getattr(shape, figure) or (0.0,)) for shape in shapes), default=0.0)
 
 
+def constants(jobs: Table, shapes: Sequence[SiteShape]) -> tuple[float, float, float, float]:
+    """Return the marks that do not change: the dearest hour, the dirtiest, the least unit weight, and 1 where some job asks no units."""
+    fen, carbon = dearest(shapes, "fen_per_unit_h"), dearest(shapes, "kgco2_per_unit_h")
+    return fen, carbon, min((shape.unit_weight for shape in shapes), default=1.0), float(jobs.least.min(initial=1) == 0)
+
+
+def blocks_of(shapes: Sequence[SiteShape]) -> Ints:
+    """Return the block of each node, counted from 0 within its site."""
+    found = [np.unique(shape.node_block or (0,) * len(shape.node_units), return_inverse=True)[1] for shape in shapes]
+    return np.concatenate([ints(0), *found]).astype(np.int64)
+
+
+def packs_for(jobs: Table, shapes: Sequence[SiteShape], rule: str | None) -> tuple[Nodes, Packer | None]:
+    """Return the nodes of all sites as the packing rules see them, and the rule with what it knows of the mix; none for no rule."""
+    if rule is None:
+        return nodes_of([], [], [], []), None
+    from headwater.compute.scheduler import packing_kernel, packing_waste_kernel
+
+    nodes = nodes_for(shapes)
+    rows, jobs.shape[:] = shapes_asked(jobs, shapes)
+    ahead = packing_waste_kernel.outlook(nodes, mix_of(rows))
+    ahead = ahead._replace(order=order_by_site(nodes, shapes, rows))
+    return nodes, packing_kernel.packer(RULES[rule], ahead, KEPT_SHAPES + 1, len(nodes.devices))
+
+
+def nodes_for(shapes: Sequence[SiteShape]) -> Nodes:
+    """Return the sites' nodes, one site after the other; what a site does not count is without bound."""
+    cpu: list[int] = []
+    memory: list[int] = []
+    devices: list[int] = []
+    for shape in shapes:
+        count = len(shape.node_units)
+        cpu += shape.node_cpu_milli or (BOUNDLESS,) * count
+        memory += shape.node_memory_mib or (BOUNDLESS,) * count
+        devices += [units // shape.device_units for units in shape.node_units]
+    return nodes_of(cpu, memory, devices, [0] * len(devices))
+
+
+def shapes_asked(jobs: Table, shapes: Sequence[SiteShape]) -> tuple[Ints, Ints]:
+    """Return what each job asks of a node as rows of a packing mix, and each job's shape: the commonest ones have a number."""
+    device = max((shape.device_units for shape in shapes), default=1)
+    asked = np.zeros((len(jobs), 5), np.int64)
+    asked[:, 0], asked[:, 1], asked[:, 4] = jobs.cpu_milli, jobs.memory_mib, -1
+    asked[:, 2] = np.where((jobs.units > 0) & (jobs.units < device), 1, jobs.units // device)
+    asked[:, 3] = np.minimum(jobs.units * WHOLE_MILLI // device, WHOLE_MILLI)
+    _, row, counts = np.unique(asked, axis=0, return_inverse=True, return_counts=True)
+    rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")[row.reshape(-1)]
+    return asked, np.where(rank < KEPT_SHAPES, rank, -1)
+
+
+def order_by_site(nodes: Nodes, shapes: Sequence[SiteShape], rows: Ints) -> Ints:
+    """Return the order in which equal nodes are taken, site by site."""
+    from headwater.compute.scheduler.packing_waste_kernel import tie_order
+
+    mix, order, first = mix_of(rows), [ints(0)], 0
+    for shape in shapes:
+        part = nodes.reordered(np.arange(first, first + len(shape.node_units)))
+        order.append(first + tie_order(part, mix))
+        first += len(shape.node_units)
+    return np.concatenate(order)
+
+
 def lanes_table(jobs: Table, sites: Table) -> Table:
     """Return empty lanes, each with room for all its jobs."""
     count = int(max(jobs.lane.max(initial=0), sites.lane.max(initial=0))) + 1
@@ -216,17 +286,27 @@ def state_of(
     queues: Sequence[QueueShape] = (),
     classes: Sequence[Needs] = (ANYTHING,),
     unknown_speed: UnknownSpeed = "declared",
+    packing: str | None = None,
 ) -> State:
-    """Return a state with empty lanes and nothing learned; a job's `cls` is its row in `classes`."""
+    """Return a state with empty lanes and nothing learned; a job's `cls` is its row in `classes`.
+
+    `packing` names the rule by which nodes are chosen, where the policy packs.
+    """
     blocks = most_running(jobs, shapes) + 1
     sites, nodes = sites_table(shapes, blocks), [units for shape in shapes for units in shape.node_units]
     kinds, edges = int(jobs.kind.max(initial=0)) + 1, band_edges_s()
     slices = int(min(sites.capacity.sum() + blocks.sum(), len(jobs) * int(sites.node_count.max(initial=1)))) + 1
+    packs, packer = packs_for(jobs, shapes, packing)
     return State(
         jobs=jobs,
         sites=sites,
         node_free=np.array(nodes, np.int64),
         node_scratch=ints(len(nodes)),
+        node_block=blocks_of(shapes),
+        packs=packs,
+        packs_scratch=packs.copy(),
+        packer=packer,
+        request=ints(5),
         slices=table(SLICE, {"next": np.append(np.arange(1, slices), -1)}),
         running=ints(int(blocks.sum()), -1),
         match=matrix(classes, shapes, unknown_speed=unknown_speed),
@@ -243,5 +323,5 @@ def state_of(
         kind_entered=np.zeros((kinds, len(edges) - 1)),
         history_s=np.zeros((kinds + 1, REMEMBERED)),
         history_count=ints(kinds + 1),
-        marks=np.array([0.0, 0.0, 0.0, dearest(shapes, "fen_per_unit_h"), dearest(shapes, "kgco2_per_unit_h")]),
+        marks=np.array([0.0, 0.0, 0.0, *constants(jobs, shapes)]),
     )

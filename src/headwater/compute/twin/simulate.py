@@ -142,7 +142,8 @@ def state_for(trace: Trace, setting: Setting) -> State:
         input_gib=np.nan_to_num(asks.input_gib),
         cls=klass,
     )
-    return state_of(jobs, setting.sites, setting.queues, classes, setting.policy.placement.unknown_speed)
+    placement = setting.policy.placement
+    return state_of(jobs, setting.sites, setting.queues, classes, placement.unknown_speed, packing=placement.packing_rule())
 
 
 def whole(asked: Floats, otherwise: Ints) -> Ints:
@@ -152,14 +153,14 @@ def whole(asked: Floats, otherwise: Ints) -> Ints:
 
 def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
     """Return the true run times and an empty clock; `most` decisions at most come at one moment."""
-    from headwater.compute.twin.simulate_kernel import CHANGE, DOWN, MOMENT, SEGMENT, TRUTH, UP, World
+    from headwater.compute.twin.simulate_kernel import CHANGE, MOMENT, SEGMENT, TRUTH, World
 
     count, room = len(trace), 2 * len(trace) + 8 * most
     site_row = {site.name: index for index, site in enumerate(setting.sites)}
     unknown = [outage.site for outage in setting.outages if outage.site not in site_row]
     if unknown:
         raise BadInput(f"There is no site '{unknown[0]}' to lose.", f"There are: {', '.join(site_row)}.")
-    changes = sorted([(o.at_s, site_row[o.site], UP if o.up else DOWN) for o in setting.outages] + looks(setting))
+    changes = sorted((outage.at_s, site_row[outage.site], int(outage.up)) for outage in setting.outages)
     return World(
         truth=table(TRUTH, {"duration_s": trace.duration_s, "end_s": np.nan, "segment": -1}),
         due=table(MOMENT, {"at_s": floats(room)}),
@@ -169,13 +170,6 @@ def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
         counts=ints(8),
         clock_s=floats(1, trace.submit_s[0] if count else 0.0),
     )
-
-
-def looks(setting: Setting) -> list[tuple[float, int, int]]:
-    """Return the moments at which a window opens or closes: nothing else may happen then, and yet there is something to decide."""
-    from headwater.compute.twin.simulate_kernel import LOOK
-
-    return [(at_s, row, LOOK) for row, site in enumerate(setting.sites) for window in site.windows for at_s in (window.from_s, window.to_s)]
 
 
 def grown(world: World) -> World:

@@ -14,10 +14,10 @@ from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
 from headwater.compute.scheduler.placement_kernel import could_run
-from headwater.compute.scheduler.state import NOT_ASKED, RESIZE, RUNNING, STOP, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, START, STOP, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.window_kernel import next_edge_s
 
 DONE, MORE, FULL = range(3)
-DOWN, UP, LOOK = range(3)
 
 TRUTH = np.dtype([("duration_s", np.float64), ("end_s", np.float64), ("version", np.int64), ("segment", np.int64)])
 MOMENT = np.dtype([("at_s", np.float64), ("job", np.int64), ("version", np.int64)])
@@ -93,6 +93,8 @@ def next_moment(state: State, world: World) -> float:
     moment = world.due.at_s[0] if world.counts[DUE] > 0 else np.inf
     if world.counts[ARRIVED] < len(state.jobs):
         moment = min(moment, state.jobs.submit_s[world.counts[ARRIVED]])
+    if world.counts[ENDED] + world.counts[REFUSED] < len(state.jobs):
+        moment = min(moment, next_edge_s(state, world.clock_s[0]))
     if world.counts[OUTAGES] < len(world.outages):
         moment = min(moment, world.outages.at_s[world.counts[OUTAGES]])
     return float(moment)
@@ -133,19 +135,28 @@ def open_segment(world: World, job: int, site: int, units: int, now_s: float) ->
 
 @compiled
 def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
-    """Take sites away or bring them back; their jobs wait again. Where a window opens or closes, only decide anew."""
+    """Take sites away or bring them back; their jobs wait again."""
     sites = state.sites
     while world.counts[OUTAGES] < len(world.outages) and world.outages.at_s[world.counts[OUTAGES]] <= now_s:
         site, up = world.outages.site[world.counts[OUTAGES]], world.outages.up[world.counts[OUTAGES]]
         world.counts[OUTAGES] += 1
-        if up != LOOK:
-            sites.up[site] = up
+        sites.up[site] = up
         world.dirty[sites.lane[site]] = 1
-        while up == DOWN and sites.running_count[site] > 0:
+        while up == 0 and sites.running_count[site] > 0:
             out.length[0] = 0
             job = state.running[sites.running_from[site]]
             bring_back(state, rules, job, now_s, out)
             close_segment(world, job, now_s)
+
+
+@compiled
+def mark_edges(state: State, world: World, now_s: float) -> None:
+    """Have the lanes decided whose sites' windows open or end now."""
+    sites, windows = state.sites, state.windows
+    for site in range(len(sites)):
+        for window in range(sites.first_window[site], sites.first_window[site] + sites.window_count[site]):
+            if windows.from_s[window] == now_s or windows.to_s[window] == now_s:
+                world.dirty[sites.lane[site]] = 1
 
 
 @compiled
@@ -154,7 +165,7 @@ def take_arrivals(state: State, rules: Rules, world: World, now_s: float) -> Non
     while world.counts[ARRIVED] < len(jobs) and jobs.submit_s[world.counts[ARRIVED]] <= now_s:
         job = world.counts[ARRIVED]
         world.counts[ARRIVED] += 1
-        jobs.reason[job] = could_run(state, job)
+        jobs.reason[job] = could_run(state, rules, job)
         if jobs.reason[job] == NOT_ASKED:
             admit(state, rules, job)
             world.dirty[jobs.lane[job]] = 1
@@ -168,7 +179,7 @@ def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decis
     jobs = state.jobs
     for row in range(out.length[0]):
         job = out.rows.job[row]
-        if out.rows.action[row] in (STOP, RESIZE):
+        if out.rows.action[row] != START:
             close_segment(world, job, now_s)
         if out.rows.action[row] == STOP:
             continue
@@ -201,6 +212,7 @@ def advance(state: State, rules: Rules, world: World, moments: int, out: Decisio
         world.clock_s[0] = now_s
         end_jobs(state, rules, world, now_s)
         apply_outages(state, rules, world, now_s, out)
+        mark_edges(state, world, now_s)
         take_arrivals(state, rules, world, now_s)
         for lane in range(len(world.dirty)):
             if world.dirty[lane] == 1:
