@@ -19,10 +19,24 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy",
 def compiled(function: F) -> F:
     """Return a function that other compiled ones call. Division by zero gives infinity, as in NumPy.
 
-    It has no entry from Python, which would double the time to compile it. Nor is it compiled anew for each constant that it is
-    called with, as numba does where a variable begins at -1: that doubles it again.
+    It neither makes an array nor is given one by a function that it calls: then nobody need count who holds the tables. That count,
+    of every table of the state at every call, took nine tenths of a replay's time.
     """
-    dispatcher = njit(**(OPTIONS | {"no_cpython_wrapper": True}))(function)
+    return _one_for_all_values(function, counting=False)
+
+
+def compiled_allocating(function: F) -> F:
+    """Return the same for a function that makes arrays, or is given new ones by those it calls."""
+    return _one_for_all_values(function, counting=True)
+
+
+def _one_for_all_values(function: F, *, counting: bool) -> F:
+    """Compile without an entry from Python, which would double the time it takes.
+
+    Nor is it compiled anew for each constant that it is called with, as numba does where a variable begins at -1: that doubles
+    it again.
+    """
+    dispatcher = njit(**(OPTIONS | {"no_cpython_wrapper": True, "_nrt": counting}))(function)
     find = dispatcher.get_call_template
 
     def find_one_for_all_values(args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
