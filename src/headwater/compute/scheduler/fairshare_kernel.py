@@ -66,9 +66,10 @@ def may_reclaim(queues: Table, queue: int, units: float, victim: int, victim_uni
 
     Where the victim's side holds more than its quota and the job's side stays within its own, what was borrowed goes back. Else the
     victim's side must keep the larger share even afterwards: so the two never stop each other in turn.
+    A job without units holds no share to take back.
     """
     ours, theirs = side_of(queues, queue, victim), side_of(queues, victim, queue)
-    if ours < 0 or theirs < 0 or ours == theirs:
+    if ours < 0 or theirs < 0 or ours == theirs or victim_units <= 0:
         return False
     if queues.quota[ours] >= 0 and not exceeds(queues, ours, units) and exceeds(queues, theirs, 0.0):
         return True

@@ -6,6 +6,7 @@ thousandth of one where `SiteShape.device_units` is 1000. What a source does not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,6 +108,11 @@ class Window:
     queue: str | None = None
     """None: nobody may run."""
     reason: str = ""
+
+
+def in_order(windows: Sequence[Window]) -> list[Window]:
+    """Return windows by opening, as the scheduler counts them."""
+    return sorted(windows, key=lambda one: (one.from_s, one.to_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

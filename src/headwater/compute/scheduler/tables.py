@@ -10,7 +10,7 @@ import numpy as np
 from headwater.compute.scheduler.matching import matrix
 from headwater.compute.scheduler.packing import RULES
 from headwater.compute.scheduler.packing_state import WHOLE_MILLI, Nodes, mix_of, nodes_of
-from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, SiteShape, in_order
 from headwater.compute.scheduler.speeds import UnknownSpeed
 from headwater.compute.scheduler.state import (
     BAND,
@@ -149,7 +149,7 @@ def windows_table(shapes: Sequence[SiteShape], queues: Sequence[QueueShape]) -> 
     row = {None: -1} | {queue.name: index + 1 for index, queue in enumerate(queues)}
     made = []
     for shape in shapes:
-        for window in sorted(shape.windows, key=lambda one: (one.from_s, one.to_s)):
+        for window in in_order(shape.windows):
             if window.queue not in row or not window.from_s < window.to_s:
                 what = f"A window of '{shape.name}' opens at {window.from_s:g} and ends at {window.to_s:g}, for the queue '{window.queue}'."
                 raise BadInput(what, "Let it end after it opens, and name a queue that is listed.")

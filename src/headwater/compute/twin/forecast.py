@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.compute.scheduler.decide import snapshot
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
+from headwater.compute.scheduler.snapshot import snapshot
 from headwater.compute.scheduler.tables import decisions_table, floats, ints, most_decisions, table
 
 SHARES = (0.5, 1.0, 2.0)
