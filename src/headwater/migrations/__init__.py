@@ -9,4 +9,6 @@ TABLE_MODULES = (
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
+    "headwater.data.catalogue.tables",
+    "headwater.data.authorisation.tables",
 )
