@@ -79,7 +79,7 @@ class Planned:
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as JSON values."""
-        shown = {"name": self.dataset.name, "title": dict(self.dataset.title), "organisation": self.dataset.organisation}
+        shown: dict[str, Any] = {"name": self.dataset.name, "title": dict(self.dataset.title), "organisation": self.dataset.organisation}
         shown |= {"zone": self.dataset.zone, "openness": self.dataset.openness}
         return {**shown, "commitment": self.commitment.as_json(), "standing": self.standing.as_json()}
 
@@ -141,7 +141,7 @@ def commit(platform: Platform, name: str, promise: Promise, *, actor: str) -> Co
         if connection.execute(select(organisation).where(organisation == promise.owner)).first() is None:
             raise NotFound(f"There is no organisation {promise.owner[:200]}.", "Add it first.")
         before = _held(connection, dataset, promise.revision)
-        values = {"due": promise.due, "owner": promise.owner, "rhythm": promise.rhythm, "revision": promise.revision + 1}
+        values: dict[str, Any] = {"due": promise.due, "owner": promise.owner, "rhythm": promise.rhythm, "revision": promise.revision + 1}
         values |= {"changed_by": actor, "changed_at": now, "reason": reason}
         if before is None:
             connection.execute(insert(data_commitments).values(dataset=dataset.id, **values))
@@ -177,14 +177,7 @@ def plan(connection: Connection, now: datetime, *, scopes: Iterable[str] | None 
         query = query.where(or_(false(), *(owner.startswith(one + "/", autoescape=True) | (owner == one) for one in scopes)))
     commitments = [_commitment(row) for row in connection.execute(query).all()]
     published = _published(connection, [one.dataset for one in commitments])
-    return tuple(
-        Planned(
-            dataset=(dataset := sets.find(connection, one.dataset)),
-            commitment=one,
-            standing=standing(one, *published.get(dataset.id, (None, None)), now),
-        )
-        for one in commitments
-    )
+    return tuple(_planned(sets.find(connection, one.dataset), one, published, now) for one in commitments)
 
 
 def of(connection: Connection, dataset: DataSet, now: datetime) -> Planned | None:
@@ -192,14 +185,17 @@ def of(connection: Connection, dataset: DataSet, now: datetime) -> Planned | Non
     row = connection.execute(select(data_commitments).where(data_commitments.c.dataset == dataset.id)).one_or_none()
     if row is None:
         return None
-    first, last = _published(connection, [dataset.id]).get(dataset.id, (None, None))
-    commitment = _commitment(row)
-    return Planned(dataset=dataset, commitment=commitment, standing=standing(commitment, first, last, now))
+    return _planned(dataset, _commitment(row), _published(connection, [dataset.id]), now)
 
 
 def changes(connection: Connection, dataset: DataSet) -> tuple[ledger.Entry, ...]:
     """Return every change of a data set's commitment, oldest first, from the ledger."""
     return tuple(ledger.entries(connection, kind="data.plan.*", subject=dataset.id))
+
+
+def _planned(dataset: DataSet, commitment: Commitment, published: Mapping[str, tuple[datetime, datetime]], now: datetime) -> Planned:
+    first, last = published.get(dataset.id, (None, None))
+    return Planned(dataset=dataset, commitment=commitment, standing=standing(commitment, first, last, now))
 
 
 def _published(connection: Connection, datasets: list[str]) -> dict[str, tuple[datetime, datetime]]:
