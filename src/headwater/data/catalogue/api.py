@@ -56,7 +56,7 @@ class DescriptionIn(BaseModel):
     keywords: list[str] = Field(default_factory=list, max_length=50)
     contact: str = Field("", max_length=300)
     spatial: str | None = Field(None, max_length=64)
-    temporal: tuple[str, str | None] | None = None
+    temporal: Annotated[list[str | None], Field(min_length=2, max_length=2)] | None = None
     organisation: str | None = Field(None, max_length=200, description="Whose it is; your organisation's where left out.")
 
 
@@ -348,5 +348,5 @@ def _version(request: Request, dataset: sets.DataSet, number: int | None) -> set
 def _shown(request: Request, actor: Actor, name: str, number: int | None) -> cards.Shown:
     platform = platform_of(request)
     dataset = visible(platform, name, actor)
-    page = f"{address_of(request)}/data/sets/{dataset.name}"
+    page = f"{address_of(request)}/dataset/{dataset.name}"
     return views.shown(platform, dataset, _version(request, dataset, number), page)

@@ -34,7 +34,7 @@ class DataSetOut(BaseModel):
     rhythm: Rhythm
     contact: str
     spatial: str | None
-    temporal: tuple[str, str | None] | None
+    temporal: list[str | None] | None = Field(description="First and last day; the last is null while it goes on.")
     published: bool = Field(description="Whether people may find it.")
     created_by: str
     created_at: datetime
