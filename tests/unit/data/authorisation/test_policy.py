@@ -15,7 +15,7 @@ from headwater.data.authorisation.policy import BadPolicy, Policy, from_odrl
 DATASET = "12345678-1234-1234-1234-123456789abc"
 words = st.text("abcdefgh_-", min_size=1, max_size=12)
 paths = st.lists(st.text("abcdef-", min_size=1, max_size=6), min_size=1, max_size=3).map("/".join)
-times = st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
+times = st.datetimes(timezones=st.just(UTC))
 policies = st.builds(
     Policy,
     uid=words.map("urn:x:{}".format),
