@@ -2,7 +2,8 @@
 
 No row is written twice: the Parquet files of a version lie in the store by digest, and the Delta
 table's folder shares them under that digest as their name. Any Delta reader may travel through the
-versions; `Version.delta` says which commit a version is.
+versions; `Version.delta` says which commit a version is. A commit that no version names is one whose
+publication was cut off: it holds nothing that the store does not, and the next version replaces it.
 """
 
 from __future__ import annotations
