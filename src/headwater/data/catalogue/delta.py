@@ -20,6 +20,8 @@ from headwater.data.catalogue.sets import File
 
 FOLDER = "delta"
 LONGEST_BOUND = 64
+KEPT_FOR_GOOD = {"delta.logRetentionDuration": "interval 36500 days", "delta.deletedFileRetentionDuration": "interval 36500 days"}
+"""Delta forgets old versions after 30 days unless it is told otherwise."""
 
 
 def table_folder(platform: Platform, dataset: str) -> Path:
@@ -47,7 +49,9 @@ def commit(platform: Platform, dataset: str, digest: str, files: Sequence[File])
     try:
         if not (folder / "_delta_log").exists():
             added = [_added(folder, file) for file in wanted.values()]
-            create_table_with_add_actions(str(folder), schema, added, mode="error", name=dataset, commit_properties=note)
+            create_table_with_add_actions(
+                str(folder), schema, added, mode="error", name=dataset, configuration=KEPT_FOR_GOOD, commit_properties=note
+            )
             return 0
         table = DeltaTable(str(folder))
         _change(table, folder, schema, wanted, note, int(platform.clock.now().timestamp() * 1000))
