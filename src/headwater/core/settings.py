@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     store_url: str = Field("", description="Folder or fsspec URL of the artifact store; empty means `artifacts/` in the data folder.")
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8420, ge=0, le=65535, description="Port that the server listens on; 0 picks a free one.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s?#]+(/[^\s?#]*)?)?$",
+        description="Address under which outside clients reach the server, for links in what it gives out; empty means the one that a request came to.",
+    )
+    public_requests_per_minute: int = Field(
+        1200, ge=0, description="Requests that one address may make in a minute without a sign-in; 0 means any number."
+    )
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
     local_cpus: float = Field(0.0, ge=0, description="CPUs that the local engine may give to jobs; 0 means those this process may use.")

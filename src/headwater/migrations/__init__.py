@@ -11,4 +11,7 @@ TABLE_MODULES = (
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
+    "headwater.data.catalogue.tables",
+    "headwater.data.authorisation.tables",
+    "headwater.data.lineage",
 )
