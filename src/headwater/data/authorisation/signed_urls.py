@@ -94,9 +94,7 @@ def url_key(folder: Path) -> bytes:
         _make(path)
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise Broken(
-            f"The key of signed addresses has {len(key)} bytes, not {KEY_BYTES}.", "Delete it.", where=str(path)
-        )
+        raise Broken(f"The key of signed addresses has {len(key)} bytes, not {KEY_BYTES}.", "Delete it.", where=str(path))
     return key
 
 

@@ -30,7 +30,7 @@ def package(offer: Offer, links: Links, language: str) -> dict[str, Any]:
         "notes": told(dataset.about, language),
         "notes_translated": dict(dataset.about),
         "type": "dataset",
-        "state": "active",
+        "state": "active" if offer.dataset.published else "draft",
         "private": False,
         "url": links.page(dataset.name),
         "version": str(offer.version.number),
