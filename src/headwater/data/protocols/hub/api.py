@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 from headwater.core.errors import HeadwaterError, NotFound, NotSignedIn, Refused
 from headwater.core.identity import Actor
 from headwater.core.web import platform_of, public
+from headwater.data.authorisation.serving import serve_file
 from headwater.data.catalogue import sets
 from headwater.data.catalogue.sets import Version
-from headwater.data.protocols import files, offers
+from headwater.data.protocols import offers
 from headwater.data.protocols.access import links_of, refuse_rows, vocabulary_of
 from headwater.data.protocols.hub import repository
 from headwater.data.protocols.hub.repository import NoRevision
@@ -155,7 +156,9 @@ def resolve(
         tag = f'"{found.digest.removeprefix("sha256:")}"'
         return Response(text, media_type="text/markdown; charset=utf-8", headers=headers | {"etag": tag})
     refuse_rows(at.offer, links)
-    return files.respond(request, platform_of(request).store, found, headers=headers)
+    response = serve_file(request, platform_of(request).store, found)
+    response.headers.update(headers)
+    return response
 
 
 def _at(request: Request, organisation: str, name: str, revision: str) -> At:
