@@ -60,13 +60,13 @@ BODY = {
 }
 
 
-@router.get("/ckan/api/3/action/{name}", summary="CKAN: call an action that reads")
-def called(request: Request, caller: Caller, name: Name) -> Answer:
+@router.get("/ckan/api/3/action/{name}", summary="CKAN: call an action that reads", response_model=Answer)
+def called(request: Request, caller: Caller, name: Name) -> Any:
     return _answered(request, caller, name, dict(request.query_params))
 
 
-@router.post("/ckan/api/3/action/{name}", summary="CKAN: call an action", openapi_extra=BODY)
-async def called_with_body(request: Request, caller: Caller, name: Name) -> Answer:
+@router.post("/ckan/api/3/action/{name}", summary="CKAN: call an action", openapi_extra=BODY, response_model=Answer)
+async def called_with_body(request: Request, caller: Caller, name: Name) -> Any:
     values, upload = await _body(request)
     return await run_in_threadpool(_answered, request, caller, name, dict(request.query_params) | values, upload)
 
@@ -119,8 +119,11 @@ def _result(request: Request, caller: Actor | None, name: str, params: Params, u
     if (change := WRITING.get(name)) is not None:
         if request.method != "POST":
             raise BadInput(f"{name} changes something.", "Send it with POST.")
-        told = {"links": links, "language": language, "params": params, "vocabulary": vocabulary}
-        return change(Change(platform=platform, actor=caller, upload=upload, **told))
+        return change(
+            Change(
+                platform=platform, vocabulary=vocabulary, links=links, language=language, params=params, actor=caller, upload=upload
+            )
+        )
     if name not in READING:
         raise _unknown(name)
     with platform.db.read() as connection:

@@ -38,7 +38,6 @@ def package(offer: Offer, links: Links, language: str) -> dict[str, Any]:
         "author_email": "",
         "maintainer": organisation.title,
         "maintainer_email": dataset.contact,
-        "creator_user_id": dataset.created_by,
         "owner_org": organisation.id,
         "organization": organisation_summary(organisation),
         "groups": [group(offer.zone, language)] if offer.zone else [],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from headwater.core.errors import NotFound
 from headwater.data.protocols.dcat.graph import PREFIXES, Writer, add_dataset, add_organisation, code, moment, resource, term
@@ -116,4 +116,4 @@ def write(graph: Graph, form: Form) -> bytes:
     if form is Form.JSONLD:
         text = graph.serialize(format="json-ld", context=PREFIXES)
         return (json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n").encode()
-    return cast("bytes", graph.serialize(format=WRITERS[form], encoding="utf-8"))
+    return graph.serialize(format=WRITERS[form], encoding="utf-8")

@@ -6,7 +6,7 @@ known is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -18,6 +18,8 @@ from headwater.data.protocols.offers import Links, Offer, Organisation
 if TYPE_CHECKING:
     from rdflib import Graph, URIRef
     from rdflib.term import Node
+
+    Told = Node | Sequence[Node] | None
 
 AUTHORITY = "http://publications.europa.eu/resource/authority"
 FREQUENCIES = {
@@ -58,10 +60,11 @@ class Writer:
         for prefix, address in PREFIXES.items():
             self.graph.bind(prefix, address, override=True)
 
-    def say(self, subject: Node, **told: Node | Iterable[Node] | None) -> None:
+    def say(self, subject: Node, **told: Told) -> None:
         """Add what is told of a subject; `dct_title=…` stands for `dct:title`, and None says nothing."""
         for name, values in told.items():
-            for value in () if values is None else values if isinstance(values, list) else [values]:
+            listed = values if isinstance(values, list) else [] if values is None else [values]
+            for value in listed:
                 self.graph.add((subject, term(name), value))
 
     def texts(self, told: Mapping[str, str]) -> list[Node]:
@@ -70,7 +73,7 @@ class Writer:
 
         return [Literal(text, lang=language) for language, text in sorted(told.items()) if text]
 
-    def node(self, subject: str, kind: str, **told: Node | Iterable[Node] | None) -> URIRef:
+    def node(self, subject: str, kind: str, **told: Told) -> URIRef:
         """Add a thing of a class under an address, and return it."""
         from rdflib import RDF, URIRef
 
