@@ -11,4 +11,5 @@ TABLE_MODULES = (
     "headwater.models.hub",
     "headwater.data.catalogue.tables",
     "headwater.data.authorisation.tables",
+    "headwater.data.lineage",
 )

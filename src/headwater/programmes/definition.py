@@ -16,10 +16,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headwater.core import canonical, yaml_lines
+from headwater.core.calendar import Unit
 from headwater.core.errors import BadFile, NotFound, Problem
 from headwater.core.identity import Permission
 from headwater.core.yaml_lines import Path
-from headwater.programmes.calendar import Unit
 from headwater.programmes.expression import Expression, parse
 
 KIND = "procedure's definition"
@@ -132,6 +132,8 @@ class Register(_Part):
 
     prefix: str = Field(pattern="^[A-Z][A-Z0-9-]{1,30}$")
     statement: str
+    about: str = Field("model", description="The artifact field that the statement is about.", exclude_if=lambda name: name == "model")
+    named: str = Field("algorithm_name", description="The field that names it.", exclude_if=lambda name: name == "algorithm_name")
     notice: Text
     demonstration: bool = True
 

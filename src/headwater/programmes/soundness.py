@@ -116,8 +116,8 @@ def _evidence(it: Definition) -> Found:
 
 
 def _register(it: Definition) -> Found:
-    if it.register_ is not None and it.fields.get("model") is None:
-        yield "register", "A register's statement is about the field 'model', which is not there."
+    if it.register_ is not None and ((field := it.fields.get(it.register_.about)) is None or field.type != "artifact"):
+        yield "register", f"A register's statement is about the field '{it.register_.about}', which is not there as an artifact."
 
 
 def _edges(it: Definition) -> dict[str, set[str]]:

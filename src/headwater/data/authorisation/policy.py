@@ -151,8 +151,8 @@ class _Duty(_Node):
 
 class _Permission(_Node):
     target: Annotated[str, Field(pattern=f"^{DATA_SET}[0-9a-f-]{{36}}$")]
-    assigner: Annotated[str, Field(pattern=f"^{ORGANISATION}[a-z0-9/-]{{1,200}}$")]
-    assignee: Annotated[str, Field(pattern=f"^{ORGANISATION}[a-z0-9/-]{{1,200}}$")]
+    assigner: Annotated[str, Field(pattern=f"^{ORGANISATION}[A-Za-z0-9/-]{{1,200}}$")]
+    assignee: Annotated[str, Field(pattern=f"^{ORGANISATION}[A-Za-z0-9/-]{{1,200}}$")]
     action: Annotated[list[Action], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
     constraint: Annotated[list[Annotated[_OneOf | _When | _Times, Field(discriminator="leftOperand")]], Field(max_length=20)] = []
     duty: Annotated[list[_Duty], Field(max_length=1)] = []

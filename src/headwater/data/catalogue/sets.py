@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,6 +156,11 @@ class Page:
 
     total: int
     found: tuple[DataSet, ...]
+
+
+def identity_of(dataset: str) -> str:
+    """Return the digest that stands for a data set as such, whatever its versions: what an authorisation is about. Takes its id."""
+    return "sha256:" + hashlib.sha256(f"urn:headwater:data-set:{dataset}".encode()).hexdigest()
 
 
 def find(connection: Connection, name: str) -> DataSet:

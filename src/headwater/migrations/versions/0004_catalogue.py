@@ -16,6 +16,7 @@ def upgrade() -> None:
     _versions_and_terms()
     _commitments()
     _grants()
+    _inputs()
 
 
 def _data_sets() -> None:
@@ -133,4 +134,20 @@ def _grants() -> None:
         sa.ForeignKeyConstraint(["statement"], ["data_grant.statement"], name=op.f("fk_data_product_statement")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_data_product")),
         sa.UniqueConstraint("statement", "name", name=op.f("uq_data_product_statement_name")),
+    )
+
+
+def _inputs() -> None:
+    op.create_table(
+        "data_input",
+        sa.Column("input", sa.String(64), nullable=False),
+        sa.Column("statement", sa.String(71), nullable=False),
+        sa.PrimaryKeyConstraint("input", "statement", name=op.f("pk_data_input")),
+    )
+    op.create_index("ix_data_input_statement", "data_input", ["statement"], unique=False)
+    op.create_table(
+        "data_input_read",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_data_input_read")),
     )

@@ -14,7 +14,7 @@ from headwater.core.errors import BadInput, Conflict, NotFound, Refused
 from headwater.core.identity import ROOT, add_organisation
 from headwater.core.platform import Platform
 from headwater.data.catalogue import delta, publishing, sets
-from tests.flow.data.catalogue.conftest import BUS_STOPS, Publish, description
+from tests.flow.data.conftest import BUS_STOPS, Publish, description
 
 
 def files_in(folder: Path) -> list[Path]:
