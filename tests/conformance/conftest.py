@@ -23,11 +23,12 @@ import pytest
 from headwater.core import identity, platform, settings
 from headwater.core.identity import ROOT, SYSTEM
 from headwater.core.platform import Platform
-from headwater.data.catalogue import describe, publishing
+from headwater.data.catalogue import describe, publishing, sets
+from tests.flow.data.authorisation.cases import desk_on
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIENTS = Path(os.environ.get("HEADWATER_TEST_CLIENTS") or REPOSITORY / "build" / "clients") / "bin" / "python"
-LINK_MINUTES = 1.0
+LINK_MINUTES = 0.1
 DISTRICT = "city/haidian"
 STOPS = "编号,站名,lat,lon,opened\n1,西直门,39.94,116.35,1984-09-20\n2,东直门,39.94,116.43,1984-09-20\n3,=1+1,39.9,116.4,\n"
 
@@ -58,7 +59,7 @@ def description(name: str, **more: Any) -> describe.Description:
     told = {
         "name": name,
         "title": {"zh": "公交站点", "en": "Bus stops"},
-        "about": {"zh": "北京市公共交通站点的位置。", "en": "Where the stops of public transport are: \"quoted\"\n<b>not bold</b>"},
+        "about": {"zh": "北京市公共交通站点的位置。", "en": 'Where the stops of public transport are: "quoted"\n<b>not bold</b>'},
         "licence": "CC-BY-4.0",
         "zone": "transport",
         "rhythm": "monthly",
@@ -116,8 +117,14 @@ def fill(site: Platform, folder: Path) -> None:
         licence="terms-of-grant", title={"zh": "企业信用", "en": "Credit of firms"}, keywords=["credit"],
     )  # fmt: skip
     publish(site, folder, {"readme.txt": "words only\n"}, name="plain-words", zone=None, keywords=[], title={"zh": "文字", "en": "Words"})
+    desk = desk_on(site)
+    with site.db.read() as connection:
+        firms = sets.find(connection, "firm-credit")
+    desk.granted(firms, purposes="credit_assessment research", uses=3, term_until="2026-12-30")
     for number in range(25):
-        publish(site, folder, {"t.csv": f"x\n{number}\n"}, name=f"series-{number:02d}", zone="spatial", title={"zh": "系列", "en": "Series"})
+        publish(
+            site, folder, {"t.csv": f"x\n{number}\n"}, name=f"series-{number:02d}", zone="spatial", title={"zh": "系列", "en": "Series"}
+        )
 
 
 def tokens(site: Platform) -> dict[str, str]:
@@ -130,6 +137,8 @@ def tokens(site: Platform) -> dict[str, str]:
             person = identity.add_person(connection, role, ROOT, actor=SYSTEM, at=now)
             identity.grant(connection, person, role, ROOT, reason="test", actor=SYSTEM, at=now)
             found[role] = identity.issue_token(connection, person, kind="api", label="test", lasts=timedelta(hours=2), at=now)
+        operator = connection.execute(identity.select(identity.people.c.id).where(identity.people.c.name == "applicant")).scalar_one()
+        found["operator"] = identity.issue_token(connection, operator, kind="api", label="test", lasts=timedelta(hours=2), at=now)
         person = identity.add_person(connection, "late", ROOT, actor=SYSTEM, at=now)
         identity.grant(connection, person, "viewer", ROOT, reason="test", actor=SYSTEM, at=now)
         found["expired"] = identity.issue_token(connection, person, kind="api", label="x", lasts=timedelta(microseconds=1), at=now)

@@ -6,7 +6,6 @@ import time
 
 import delta_sharing
 import requests
-from delta_sharing.delta_sharing import _parse_url  # noqa: F401 - the address form that the client takes
 from delta_sharing.protocol import DeltaSharingProfile, Table
 from delta_sharing.reader import DeltaSharingReader
 from delta_sharing.rest_client import DataSharingRestClient
@@ -30,7 +29,7 @@ def refused(call):
         call()
     except requests.HTTPError as error:
         return [error.response.status_code, error.response.json().get("errorCode")]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the client raises is the finding
         return [type(error).__name__, str(error)[:200]]
     return "nothing"
 
@@ -41,7 +40,10 @@ def files(**hints):
 
 
 def condition(op, column, value, kind):
-    return {"op": op, "children": [{"op": "column", "name": column, "valueType": kind}, {"op": "literal", "value": value, "valueType": kind}]}
+    return {
+        "op": op,
+        "children": [{"op": "column", "name": column, "valueType": kind}, {"op": "literal", "value": value, "valueType": kind}],
+    }
 
 
 found["shares"] = [one.name for one in client.list_shares()]
@@ -63,7 +65,10 @@ found["limited"] = len(delta_sharing.load_as_pandas(at("road-speed"), limit=130)
 found["none"] = len(delta_sharing.load_as_pandas(at("road-speed"), limit=0))
 found["new"] = len(delta_sharing.load_as_pandas(at("bus-stops")))
 found["old"] = len(delta_sharing.load_as_pandas(at("bus-stops"), version=1))
-found["versions"] = [delta_sharing.get_table_version(at("bus-stops")), delta_sharing.get_table_version(at("bus-stops"), starting_timestamp="2020-01-01T00:00:00Z")]
+found["versions"] = [
+    delta_sharing.get_table_version(at("bus-stops")),
+    delta_sharing.get_table_version(at("bus-stops"), starting_timestamp="2020-01-01T00:00:00Z"),
+]
 found["metadata"] = json.loads(delta_sharing.get_table_metadata(at("bus-stops")).schema_string)["fields"]
 found["protocol"] = delta_sharing.get_table_protocol(at("bus-stops")).min_reader_version
 found["as_delta"] = len(delta_sharing.load_as_pandas(at("road-speed"), use_delta_format=True))
@@ -99,6 +104,12 @@ found["refused"] = {
     "page": refused(lambda: rest.list_shares(page_token="forged")),
     "results": refused(lambda: rest.list_shares(max_results=-1)),
 }
+granted = DataSharingRestClient(DeltaSharingProfile(1, f"{address}/delta", sys.argv[7]), num_retries=0)
+mine = [f"{share.name}.{one.schema}.{one.name}" for share in granted.list_shares().shares for one in granted.list_all_tables(share).tables]
+found["granted"] = sorted(one for one in mine if not one.startswith("open."))
+firms = Table("firm-credit", "credit_assessment@CN-BJ", "finance")
+found["granted_files"] = [len(granted.list_files_in_table(firms).add_files) for _ in range(3)]
+found["spent"] = refused(lambda: granted.list_files_in_table(firms))
 link = rest.list_files_in_table(there).add_files[0]
 found["link"] = requests.get(link.url).status_code
 found["range"] = requests.get(link.url, headers={"range": "bytes=0-3"}).content.decode("latin-1")

@@ -92,4 +92,3 @@ def _offer(request: Request, name: str) -> Offer:
 
 def _graph(text: bytes, form: Form) -> Response:
     return Response(text, media_type=f"{MEDIA_TYPES[form]}; charset=utf-8", headers={"cache-control": "public, max-age=60"})
-

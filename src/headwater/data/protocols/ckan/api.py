@@ -120,9 +120,7 @@ def _result(request: Request, caller: Actor | None, name: str, params: Params, u
         if request.method != "POST":
             raise BadInput(f"{name} changes something.", "Send it with POST.")
         return change(
-            Change(
-                platform=platform, vocabulary=vocabulary, links=links, language=language, params=params, actor=caller, upload=upload
-            )
+            Change(platform=platform, vocabulary=vocabulary, links=links, language=language, params=params, actor=caller, upload=upload)
         )
     if name not in READING:
         raise _unknown(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.core.errors import Conflict, HeadwaterError, LimitExceeded, NotFound, NotSignedIn, Refused, TooMany
-from headwater.data.protocols.ckan.params import Unsearchable
+from headwater.data.protocols.ckan.params import Invalid, Unsearchable
 
 KINDS: tuple[tuple[type[HeadwaterError], int, str], ...] = (
     (NotFound, 404, "Not Found Error"),
@@ -31,6 +31,6 @@ def failure(help_url: str, error: HeadwaterError) -> tuple[int, dict[str, Any]]:
     for kind, status, name in KINDS:
         if isinstance(error, kind):
             return status, {"help": help_url, "success": False, "error": {"__type": name, "message": message}}
-    field = "name" if isinstance(error, Conflict) else error.where or "message"
-    told = {"__type": "Validation Error", "message": message, field: [message]}
+    field = "name" if isinstance(error, Conflict) else error.where if isinstance(error, Invalid) else None
+    told = {"__type": "Validation Error", "message": message} | ({field: [message]} if field else {})
     return 409, {"help": help_url, "success": False, "error": told}

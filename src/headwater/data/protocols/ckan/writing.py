@@ -19,7 +19,7 @@ from headwater.core import identity
 from headwater.core.errors import BadFile, NotFound, NotSignedIn
 from headwater.core.identity import Actor, Permission
 from headwater.core.platform import Platform
-from headwater.data.catalogue import describe, publishing, sets
+from headwater.data.catalogue import describe, publishing, sets, tabulate
 from headwater.data.catalogue.describe import Description
 from headwater.data.catalogue.intake import check_file_name
 from headwater.data.catalogue.publishing import Wish
@@ -194,6 +194,7 @@ def _with_file(change: Change, offer: Offer, upload: Upload) -> dict[str, Any]:
         folder.mkdir()
         if offer.version.number:
             change.platform.store.materialise(offer.version.digest, folder)
+            shutil.rmtree(folder / tabulate.FOLDER, ignore_errors=True)  # made anew from the files as they were handed in
         target = folder / name
         target.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -62,9 +62,10 @@ class Writer:
 
     def say(self, subject: Node, **told: Told) -> None:
         """Add what is told of a subject; `dct_title=…` stands for `dct:title`, and None says nothing."""
+        from rdflib.term import Node
+
         for name, values in told.items():
-            listed = values if isinstance(values, list) else [] if values is None else [values]
-            for value in listed:
+            for value in [values] if isinstance(values, Node) else values or ():
                 self.graph.add((subject, term(name), value))
 
     def texts(self, told: Mapping[str, str]) -> list[Node]:

@@ -16,6 +16,8 @@ from headwater.core import identity
 from headwater.core.errors import BadInput, HeadwaterError
 from headwater.core.identity import Actor, Permission
 from headwater.core.web import address_of, permitted, platform_of
+from headwater.data.authorisation import grants
+from headwater.data.authorisation.decision import Use
 from headwater.data.authorisation.signed_urls import FileAccess, sign_url
 from headwater.data.catalogue import sets
 from headwater.data.catalogue.sets import Version
@@ -30,7 +32,7 @@ from headwater.data.protocols.speech import speaking
 
 NDJSON = "application/x-ndjson; charset=utf-8"
 VERSION_HEADER = "delta-table-version"
-CAPABILITIES = {"delta-sharing-capabilities": "responseformat=parquet"}
+CAPABILITIES = "delta-sharing-capabilities"
 TOKEN_LASTS = timedelta(days=90)
 
 
@@ -193,7 +195,8 @@ def table_metadata(
     shared, versions = _versions(request, actor, share, schema, table)
     found = shares.version_at(versions, version, timestamp)
     types = footer_of(platform_of(request).store, found.table[0].digest).types
-    return _ndjson(found, [wire.protocol(), wire.metadata(shared.offer, found, types, "en")])
+    delta = _wants_delta(request)
+    return _ndjson(found, [wire.protocol(delta=delta), wire.metadata(shared.offer, found, types, "en", delta=delta)], delta=delta)
 
 
 @router.post(
@@ -211,13 +214,14 @@ def query(request: Request, actor: Recipient, share: Name, schema: Name, table: 
     found = shares.version_at(versions, asked.version, asked.timestamp)
     parts = [wire.Part(file=one, footer=footer_of(platform.store, one.digest)) for one in found.table]
     kept = wire.chosen(parts, _condition(asked, parts[0].footer.simple_types), asked.limitHint)
-    lasts = timedelta(minutes=platform.settings.signed_url_minutes)
+    grantee = _decided(request, actor, shared, found, kept)
+    lasts, delta = timedelta(minutes=platform.settings.signed_url_minutes), _wants_delta(request)
     expires_at, base = platform.clock.now() + lasts, address_of(request)
-    told = [wire.protocol(), wire.metadata(shared.offer, found, parts[0].footer.types, "en")]
+    told = [wire.protocol(delta=delta), wire.metadata(shared.offer, found, parts[0].footer.types, "en", delta=delta)]
     for part in kept:
-        access = FileAccess(dataset=shared.offer.dataset.id, version=found.number, file=part.file.name, grantee="public")
-        told.append(wire.file(part, base + sign_url(platform, access, lasts), expires_at))
-    return _ndjson(found, told)
+        access = FileAccess(dataset=shared.offer.dataset.id, version=found.number, file=part.file.name, grantee=grantee, grant=shared.grant)
+        told.append(wire.file(part, base + sign_url(platform, access, lasts), expires_at, found, delta=delta))
+    return _ndjson(found, told, delta=delta)
 
 
 @router.post(
@@ -245,10 +249,26 @@ def profile(request: Request, actor: Recipient) -> Response:
 
 
 def _tables(request: Request, actor: Actor) -> list[Shared]:
+    """Return what a recipient sees: every open table, and those that standing grants share with their organisation."""
     platform = platform_of(request)
+    grants.take_up(platform)
     with platform.db.read() as connection:
-        found = offers.all_offers(connection, vocabulary_of(platform), sets.Filters(openness="open"))
-    return [Shared(share=OPEN, offer=one) for one in found if one.version.table]
+        found = {one.dataset.id: one for one in offers.all_offers(connection, vocabulary_of(platform)) if one.version.table}
+        held = [one for one in grants.listed(connection) if one.dataset in found]
+        mine = [one for one in held if grants.holders_scope(one, actor.organisation)]
+        standing = [one for one in mine if grants.standing(connection, platform.keyring, one, platform.clock.now()).allowed]
+    shared = [Shared(share=OPEN, offer=one) for one in found.values() if one.open]
+    return shared + [table for one in standing for table in shares.granted(found[str(one.dataset)], one)]
+
+
+def _decided(request: Request, actor: Actor, shared: Shared, version: Version, kept: Sequence[wire.Part]) -> str:
+    """Return whom the addresses are given to, once the grant's terms were weighed and the use counted. Raises Refused."""
+    if not shared.grant:
+        return "public"
+    use = Use(action="read", organisation=actor.organisation, purpose=shared.purpose, region=shared.region)
+    about = {"over": "delta sharing", "version": version.number, "files": [one.file.name for one in kept][:100]}
+    grants.require(platform_of(request), shared.grant, shared.offer.dataset, use, actor=actor.id, about=about)
+    return actor.organisation
 
 
 def _versions(request: Request, actor: Actor, share: str, schema: str, table: str) -> tuple[Shared, list[Version]]:
@@ -277,6 +297,10 @@ def _condition(asked: QueryIn, types: dict[str, str]) -> Condition:
     return both([*hints, from_json(asked.jsonPredicateHints)] if asked.jsonPredicateHints else hints)
 
 
-def _ndjson(version: Version, told: list[dict[str, Any]]) -> Response:
-    headers = {VERSION_HEADER: str(version.number)} | CAPABILITIES
+def _wants_delta(request: Request) -> bool:
+    return wire.wants_delta(request.headers.get(CAPABILITIES, ""))
+
+
+def _ndjson(version: Version, told: list[dict[str, Any]], *, delta: bool) -> Response:
+    headers = {VERSION_HEADER: str(version.number), CAPABILITIES: f"responseformat={'delta' if delta else 'parquet'}"}
     return Response(wire.lines(told), media_type=NDJSON, headers=headers)

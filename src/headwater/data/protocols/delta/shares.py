@@ -1,7 +1,8 @@
 """What a recipient sees over Delta Sharing: shares, schemas, tables, and the versions of a table.
 
 The share `open` holds the tables that are for all. Each purpose that a recipient holds a grant for is a
-share of its own: choosing it states the purpose. Schemas are zones; `general` holds what is in no zone.
+share of its own, with the region of use where the grant binds it (`research@CN-BJ`): choosing the share
+states both. Schemas are zones; `general` holds what is in no zone.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from headwater.core.errors import BadInput, NotFound
+from headwater.data.authorisation.grants import Grant
 from headwater.data.catalogue.sets import Version
 from headwater.data.protocols.offers import Offer
 
 OPEN = "open"
+GRANTED = "granted"
+"""The share of grants that bind no purpose."""
 GENERAL = "general"
 
 
@@ -24,6 +28,10 @@ class Shared:
 
     share: str
     offer: Offer
+    grant: str = ""
+    """The statement of the grant that it is shared under; empty for open data."""
+    purpose: str | None = None
+    region: str | None = None
 
     @property
     def schema(self) -> str:
@@ -34,6 +42,19 @@ class Shared:
     def name(self) -> str:
         """The data set's name."""
         return self.offer.dataset.name
+
+
+def granted(offer: Offer, grant: Grant) -> list[Shared]:
+    """Return a table as a grant shares it: once for each purpose and region that the grant names."""
+    policy = grant.policy
+    if "read" not in policy.actions:
+        return []
+    return [
+        Shared(share=f"{purpose or GRANTED}@{region}" if region else purpose or GRANTED, offer=offer, grant=grant.statement, **told)
+        for purpose in policy.purposes or (None,)
+        for region in policy.regions or (None,)
+        for told in [{"purpose": purpose, "region": region}]
+    ]
 
 
 def find_share(tables: Sequence[Shared], names: Sequence[str], share: str) -> str:

@@ -86,44 +86,48 @@ def chosen(parts: Sequence[Part], condition: Condition, limit: int | None) -> li
     return kept
 
 
-def protocol() -> dict[str, Any]:
+def wants_delta(capabilities: str) -> bool:
+    """Tell whether a reader's capabilities take the delta format and not the parquet one."""
+    told = dict(part.strip().lower().partition("=")[::2] for part in capabilities[:2000].split(";"))
+    formats = {one.strip() for one in told.get("responseformat", "").split(",")}
+    return "delta" in formats and "parquet" not in formats
+
+
+def protocol(*, delta: bool = False) -> dict[str, Any]:
     """Return the line that says what a reader must know: nothing special."""
-    return {"protocol": {"minReaderVersion": 1}}
+    return {"protocol": {"deltaProtocol": {"minReaderVersion": 1, "minWriterVersion": 2}} if delta else {"minReaderVersion": 1}}
 
 
-def metadata(offer: Offer, version: Version, types: Mapping[str, Any], language: str) -> dict[str, Any]:
+def metadata(offer: Offer, version: Version, types: Mapping[str, Any], language: str, *, delta: bool = False) -> dict[str, Any]:
     """Return the line that describes the table."""
     dataset = offer.dataset
     about = {column.name: offer.told(column.about, language) for column in version.columns if column.about}
-    return {
-        "metaData": {
-            "id": dataset.id,
-            "name": dataset.name,
-            "description": offer.told(dataset.about, language),
-            "format": {"provider": "parquet"},
-            "schemaString": schema_string(types, about),
-            "partitionColumns": [],
-            "configuration": {},
-            "version": version.number,
-            "size": sum(one.bytes for one in version.table),
-            "numFiles": len(version.table),
-        }
+    table: dict[str, Any] = {
+        "id": dataset.id,
+        "name": dataset.name,
+        "description": offer.told(dataset.about, language),
+        "format": {"provider": "parquet"} | ({"options": {}} if delta else {}),
+        "schemaString": schema_string(types, about),
+        "partitionColumns": [],
+        "configuration": {},
     }
+    counts = {"version": version.number, "size": sum(one.bytes for one in version.table), "numFiles": len(version.table)}
+    return {"metaData": counts | {"deltaMetadata": table} if delta else table | counts}
 
 
-def file(part: Part, url: str, expires_at: datetime) -> dict[str, Any]:
+def file(part: Part, url: str, expires_at: datetime, version: Version, *, delta: bool = False) -> dict[str, Any]:
     """Return the line of one file, with the address that opens it until a time."""
     name = hashlib.sha256(f"{part.file.name} {part.file.digest}".encode()).hexdigest()
-    return {
-        "file": {
-            "url": url,
-            "id": name[:32],
-            "partitionValues": {},
-            "size": part.file.bytes,
-            "stats": part.footer.stats(),
-            "expirationTimestamp": int(expires_at.timestamp() * 1000),
-        }
-    }
+    told: dict[str, Any] = {"partitionValues": {}, "size": part.file.bytes, "stats": part.footer.stats()}
+    common = {"id": name[:32], "expirationTimestamp": _milliseconds(expires_at)}
+    if not delta:
+        return {"file": {"url": url} | common | told}
+    added = {"path": url, "modificationTime": _milliseconds(version.created_at), "dataChange": True} | told
+    return {"file": common | {"version": version.number, "deltaSingleAction": {"add": added}}}
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def lines(values: Iterable[Mapping[str, Any]]) -> bytes:
