@@ -8,26 +8,22 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from headwater.core import yaml_lines
 from headwater.core.errors import BadFile, BadInput, Problem
+from headwater.core.yaml_file import Part, Words, parse, validated
 from headwater.data.card import Card
 from headwater.data.card import Column as CardColumn
 from headwater.data.catalogue import sets
 from headwater.data.catalogue.sets import Openness, Rhythm
-from headwater.data.catalogue.vocabulary import Vocabulary, Words
+from headwater.data.catalogue.vocabulary import Vocabulary
 
 KIND = "data set's description"
 NAME = r"^[a-z0-9][a-z0-9-]{0,98}[a-z0-9]$"
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ColumnRule(_Part):
+class ColumnRule(Part):
     """A column: what it holds, and what its cells must keep to. Rules make the score `validity`."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -61,7 +57,7 @@ class ColumnRule(_Part):
         return sets.Column(name=self.name, type=self.type, about=self.about.model_dump() if self.about else {}, unit=self.unit)
 
 
-class Description(_Part):
+class Description(Part):
     """A data set as its owner describes it."""
 
     schema_: Literal["headwater.data-set/1"] = Field("headwater.data-set/1", alias="schema")
@@ -115,15 +111,7 @@ class Description(_Part):
 
 def read(data: bytes, where: str = "description") -> Description:
     """Return the description in a YAML file's bytes. Raises BadFile with every problem and its line."""
-    try:
-        located = yaml_lines.load(data.decode("utf-8-sig"), where, KIND)
-    except UnicodeDecodeError as error:
-        raise BadFile([Problem(where=where, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
-    try:
-        return Description.model_validate(located.value)
-    except ValidationError as error:
-        problems = [_problem(one, located, where) for one in error.errors()]
-        raise BadFile(problems, KIND) from error
+    return validated(Description, parse(data, where, KIND), where, KIND)
 
 
 def from_json(told: Any, where: str = "description") -> Description:
@@ -162,12 +150,6 @@ def _from_card(column: CardColumn) -> dict[str, Any]:
         told["type"] = "integer"
     told |= {"values": tuple(str(one) for one in column.allowed), "minimum": column.minimum, "maximum": column.maximum}
     return told | ({"about": words.model_dump()} if words else {})
-
-
-def _problem(one: Any, located: yaml_lines.Located, where: str) -> Problem:
-    path = tuple(one["loc"])
-    dotted = ".".join(map(str, path))
-    return Problem(where=f"{where}:{located.line(path)} {dotted}".strip(), what=one["msg"].removeprefix("Value error, ") + ".")
 
 
 def _is_day(text: str) -> bool:

@@ -10,25 +10,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from headwater.core.errors import BadFile, BadInput, Problem
+from headwater.core.yaml_file import Part, Words
 
 NAME = "^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$"
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Words(_Row):
-    """A text in both of the console's languages."""
-
-    zh: str = Field(min_length=1, max_length=10_000)
-    en: str = Field(min_length=1, max_length=10_000)
-
-
-class Licence(_Row):
+class Licence(Part):
     """A licence, named by its SPDX identifier where it has one."""
 
     id: str = Field(pattern=NAME)
@@ -37,7 +27,7 @@ class Licence(_Row):
     open: bool
 
 
-class Zone(_Row):
+class Zone(Part):
     """A zone of public data and the furthest that a grant within it may go."""
 
     id: str = Field(pattern=NAME)
