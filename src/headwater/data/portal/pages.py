@@ -110,16 +110,16 @@ def shown(
 
 def _zone_counts(connection: Connection) -> dict[str | None, int]:
     query = sets.filtered(select(data_sets.c.zone, func.count()), Filters()).group_by(data_sets.c.zone)
-    return {zone: count for zone, count in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _known_sets(connection: Connection, steps: Sequence[Made]) -> dict[str, tuple[str, str]]:
     """Return names and addresses of the artifacts of a lineage that are versions of published data sets."""
     digests = sorted({value for one in steps for value in one.inputs.values()})[:1000]
-    query = select(data_versions.c.digest, data_versions.c.number, data_sets.c.name).join(data_sets, data_sets.c.id == data_versions.c.dataset)
-    query = sets.filtered(query.where(data_versions.c.digest.in_(digests)), Filters())
-    found = connection.execute(query)
-    return {bare(digest): (f"{name}/{number}", f"/dataset/{name}?version={number}") for digest, number, name in found}
+    columns = (data_versions.c.digest, data_versions.c.number, data_sets.c.name)
+    query = select(*columns).join(data_sets, data_sets.c.id == data_versions.c.dataset).where(data_versions.c.digest.in_(digests))
+    rows = connection.execute(sets.filtered(query, Filters()))
+    return {bare(row.digest): (f"{row.name}/{row.number}", f"/dataset/{row.name}?version={row.number}") for row in rows}
 
 
 def _scores(dataset: DataSet, version: Version, now: Any) -> Mapping[str, Mapping[str, Any]]:

@@ -45,7 +45,9 @@ def _curl(offer: Offer, version: Version, links: Links) -> Snippet:
 
 def _pandas(offer: Offer, version: Version, links: Links) -> Snippet:
     addresses = [links.file(offer.dataset.name, version.number, file.name) for file in version.table]
-    text = f"import pandas as pd\n\nfiles = {_python(addresses)}\ntable = pd.concat([pd.read_parquet(file) for file in files])\nprint(table)"
+    text = (
+        f"import pandas as pd\n\nfiles = {_python(addresses)}\ntable = pd.concat([pd.read_parquet(file) for file in files])\nprint(table)"
+    )
     return Snippet(tool="pandas", language="python", text=text)
 
 

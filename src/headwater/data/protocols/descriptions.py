@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from headwater.core.identity import ROOT, Actor
 from headwater.core.web import platform_of, public
+from headwater.data import cards
 from headwater.data.authorisation.serving import serve_file
-from headwater.data.catalogue import search, sets
-from headwater.data.catalogue.sets import Filters
+from headwater.data.catalogue import search, sets, views
+from headwater.data.catalogue.sets import File, Filters
 from headwater.data.protocols import frictionless, offers
 from headwater.data.protocols.access import language_of, links_of, refuse_rows, vocabulary_of
 from headwater.data.protocols.dcat import catalog as catalogs
@@ -56,6 +58,24 @@ def catalog(
 @router.get("/dataset/{name}.{form}", summary="DCAT-AP: one data set", response_class=Response, responses=GRAPH)
 def dataset(request: Request, caller: Anyone, name: Name, form: Form) -> Response:  # noqa: ARG001
     return _graph(catalogs.write(graph.describe(_offer(request, name), links_of(request)), form), form)
+
+
+@router.get(
+    "/dataset/{name}/croissant.jsonld",
+    summary="Croissant: one data set, with the responsible-AI part",
+    response_class=Response,
+    responses={200: {"description": "The card.", "content": {"application/ld+json": {"schema": {"type": "object"}}}}},
+)
+def croissant(request: Request, caller: Anyone, name: Name) -> Response:  # noqa: ARG001
+    """The newest version. Files that are not for all point to the page that says how to apply."""
+    platform, links, found = platform_of(request), links_of(request), _offer(request, name)
+    dataset, version = found.dataset, found.version
+
+    def address(file: File) -> str:
+        return links.file(dataset.name, version.number, file.name) if found.open else links.page(dataset.name)
+
+    card = cards.croissant(views.shown(platform, dataset, version, links.page(dataset.name)), address)
+    return Response(json.dumps(card, ensure_ascii=False), media_type="application/ld+json")
 
 
 @router.get("/dataset/{name}/datapackage.json", summary="Frictionless: one data set as a data package")

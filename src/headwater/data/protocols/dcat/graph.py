@@ -101,10 +101,10 @@ def describe(offer: Offer, links: Links) -> Graph:
 
 def add_dataset(writer: Writer, offer: Offer) -> URIRef:
     """Add a data set with its distributions, publisher, contact and terms, and return its node."""
-    from rdflib import XSD, Literal
+    from rdflib import Literal
 
     dataset, page = offer.dataset, writer.links.page(offer.dataset.name)
-    node = writer.node(
+    return writer.node(
         page,
         "dcat_Dataset",
         dct_identifier=Literal(dataset.id),
@@ -125,9 +125,6 @@ def add_dataset(writer: Writer, offer: Offer) -> URIRef:
         dcat_distribution=[add_distribution(writer, offer, file) for file in offer.version.files],
         odrl_hasPolicy=add_policy(writer, offer, page),
     )
-    if offer.version.rows is not None:
-        writer.say(node, dct_extent=Literal(f"{offer.version.rows} rows", datatype=XSD.string))
-    return node
 
 
 def add_distribution(writer: Writer, offer: Offer, file: File) -> URIRef:
