@@ -34,6 +34,7 @@ TAGS = [
     {"name": "plan", "description": "Clauses and indicators, with the evidence that the ledger holds."},
     {"name": "projects", "description": "Project files and their runs."},
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
+    {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
     {"name": "protocols", "description": "Public data for other tools' clients: CKAN, DCAT-AP, Delta Sharing and more."},
     {"name": "programmes", "description": "Cases of declared procedures."},

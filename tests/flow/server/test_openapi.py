@@ -134,4 +134,17 @@ def there(busy: FastAPI, token: Token) -> Mapping[str, str]:
     case = client.post("/api/cases", json={"procedure": "algorithm-filing"})
     assert case.status_code == 201, case.text
     me = client.get("/api/me").json()["id"]
-    return {"run": run["id"], "job": run["jobs"][0]["id"], "digest": statement["digest"], "case": case.json()["id"], "person": me}
+    described = {"name": "stops", "title": {"zh": "站点", "en": "Stops"}, "about": {"zh": "站", "en": "Stops"}, "licence": "CC-BY-4.0"}
+    assert client.post("/api/data/sets", json=described).status_code == 201
+    version = client.post("/api/data/sets/stops/versions?file=stops.csv", content=b"n,name\n1,x\n")
+    assert version.status_code == 201, version.text
+    return {
+        "run": run["id"],
+        "job": run["jobs"][0]["id"],
+        "digest": statement["digest"],
+        "case": case.json()["id"],
+        "person": me,
+        "dataset": "stops",
+        "number": "1",
+        "file": "stops.csv",
+    }

@@ -101,17 +101,23 @@ def listed(
 
 def standing(connection: Connection, keyring: Keyring, grant: Grant, now: datetime) -> Decision:
     """Return whether a grant stands at all at `now`: taken up, signed, neither revoked nor past its term nor spent."""
+    unbroken = unrevoked(connection, keyring, grant, now)
+    count = grant.policy.count
+    if unbroken.allowed and count is not None and grant.used >= count:
+        return Decision(allowed=False, because=f"all {count} uses are spent")
+    return unbroken
+
+
+def unrevoked(connection: Connection, keyring: Keyring, grant: Grant, now: datetime) -> Decision:
+    """Return whether a grant is taken up, signed, neither revoked nor past its term: its uses may be spent."""
     if grant.problem is not None:
         return Decision(allowed=False, because=f"the grant was not taken up: {grant.problem}")
     try:
         evidence.check(connection, keyring, evidence.get(connection, grant.statement), now=now)
     except BadStatement as error:
         return Decision(allowed=False, because=str(error))
-    policy = grant.policy
-    if policy.ends_at is not None and now >= policy.ends_at:
-        return Decision(allowed=False, because=f"the term ended on {to_text(policy.ends_at)}")
-    if policy.count is not None and grant.used >= policy.count:
-        return Decision(allowed=False, because=f"all {policy.count} uses are spent")
+    if grant.policy.ends_at is not None and now >= grant.policy.ends_at:
+        return Decision(allowed=False, because=f"the term ended on {to_text(grant.policy.ends_at)}")
     return Decision(allowed=True, because=f"{grant.number} stands")
 
 

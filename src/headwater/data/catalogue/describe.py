@@ -72,7 +72,7 @@ class Description(Part):
     contact: str = Field("", max_length=300)
     spatial: str | None = Field(None, max_length=64, description="The place that it is about (ISO 3166-2).")
     temporal: tuple[str, str | None] | None = Field(None, description="First and last day that it speaks of.")
-    table: str | None = Field(None, max_length=300, description="Pattern of the files of the table, such as `data/*.csv`; or `none`.")
+    table: str | None = Field(None, max_length=300, description="Patterns of the files of the table, such as `data/*.csv`; or `none`.")
     columns: tuple[ColumnRule, ...] = Field((), max_length=5000)
 
     @field_validator("keywords")

@@ -72,7 +72,7 @@ def _chosen(folder: Path, pattern: str | None) -> list[str]:
         return []
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     tables = [name for name in names if name.lower().endswith((*CSV_ENDINGS, PARQUET_ENDING))]
-    chosen = [name for name in tables if pattern is None or fnmatchcase(name, pattern)]
+    chosen = [name for name in tables if pattern is None or any(fnmatchcase(name, one) for one in pattern.split())]
     if pattern is not None and not chosen:
         raise BadInput(f"No CSV or Parquet file fits 'table: {pattern}'.", f"Files: {', '.join(names[:20])}.")
     return chosen

@@ -1,0 +1,12 @@
+"""`headwater data …`: every command of the data room, from its areas."""
+
+from __future__ import annotations
+
+import typer
+
+from headwater.data.authorisation.commands import app as authorisation
+from headwater.data.catalogue.commands import app as catalogue
+
+app = typer.Typer(no_args_is_help=True, help="Public data: the catalogue, its opening plan, grants, disclosure.")
+app.add_typer(catalogue)
+app.add_typer(authorisation)
