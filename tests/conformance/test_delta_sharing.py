@@ -61,6 +61,8 @@ def test_hints_leave_out_the_files_that_hold_nothing_and_no_other(read: dict[str
         "sql_unknown": [0, 100, 200],
         "json": [0, 100],
         "json_not": [200],
+        "json_below": [0],
+        "json_above": [0, 100, 200],  # NaN is above every number, and no file's statistics say whether it holds one
         "json_day": [200],
     }
     assert read["pruned_rows"] == 100

@@ -80,7 +80,9 @@ found["files"] = {
     "sql_day": files(predicateHints=["day = '2026-02-15'"]),
     "sql_unknown": files(predicateHints=["upper(name) LIKE 'x%'"]),
     "json": files(jsonPredicateHints=json.dumps(condition("lessThan", "n", "150", "int"))),
-    "json_not": files(jsonPredicateHints=json.dumps({"op": "not", "children": [condition("lessThan", "speed", "100.0", "double")]})),
+    "json_not": files(jsonPredicateHints=json.dumps({"op": "not", "children": [condition("lessThan", "n", "200", "long")]})),
+    "json_below": files(jsonPredicateHints=json.dumps(condition("lessThan", "speed", "50.0", "double"))),
+    "json_above": files(jsonPredicateHints=json.dumps(condition("greaterThan", "speed", "100.0", "double"))),
     "json_day": files(jsonPredicateHints=json.dumps(condition("equal", "day", "2026-03-15", "date"))),
 }
 found["pruned_rows"] = len(reader(jsonPredicateHints=json.dumps(condition("greaterThanOrEqual", "n", "200", "long"))).to_pandas())

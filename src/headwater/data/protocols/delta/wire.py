@@ -23,6 +23,8 @@ from headwater.data.protocols.offers import Offer, stable_id
 MOST_RESULTS = 1000
 CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 409: "CONFLICT", 413: "REQUEST_TOO_LARGE"}
 STATUSES = {422: 400}
+SIGNED = "sp=r"
+"""Says that the address is signed for reading: readers on Delta's Rust kernel fetch only addresses whose query says so."""
 
 T = TypeVar("T")
 
@@ -122,7 +124,7 @@ def file(part: Part, url: str, expires_at: datetime, version: Version, *, delta:
     common = {"id": name[:32], "expirationTimestamp": _milliseconds(expires_at)}
     if not delta:
         return {"file": {"url": url} | common | told}
-    added = {"path": url, "modificationTime": _milliseconds(version.created_at), "dataChange": True} | told
+    added = {"path": f"{url}?{SIGNED}", "modificationTime": _milliseconds(version.created_at), "dataChange": True} | told
     return {"file": common | {"version": version.number, "deltaSingleAction": {"add": added}}}
 
 
