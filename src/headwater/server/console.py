@@ -39,6 +39,8 @@ MENU = (
     Entry(key="runs", path="/runs", permission=Permission.PROJECTS_READ),
     Entry(key="jobs", path="/jobs", permission=Permission.COMPUTE_READ),
     Entry(key="datasets", path="/datasets", permission=Permission.DATA_READ),
+    Entry(key="opening", path="/data/plan", permission=Permission.DATA_READ),
+    Entry(key="desk", path="/data/desk", permission=Permission.DATA_READ),
     Entry(key="models", path="/models", permission=Permission.MODELS_READ),
     Entry(key="cases", path="/cases", permission=Permission.CASES_READ),
     Entry(key="statements", path="/statements", permission=Permission.STATEMENTS_READ),

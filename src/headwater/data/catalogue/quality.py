@@ -6,7 +6,7 @@
 | uniqueness   | rows that do not repeat an earlier row                                                      |
 | validity     | cells, of the columns with rules, that keep to the description's rules                      |
 | consistency  | text cells without stray spaces, invisible characters or undecodable ones                   |
-| documentation | columns described in both languages                                                         |
+| description  | columns described in both languages                                                         |
 | timeliness   | 1 within the update rhythm, then rhythm / age; computed when it is looked at, not stored    |
 
 After GB/T 36344-2018 (evaluation indicators of data quality), whose accuracy we leave unknown: it
@@ -63,11 +63,11 @@ def share(good: int, of: int, because: str) -> Score:
 
 
 def assess(files: Sequence[Path], columns: Sequence[Column], rules: Sequence[ColumnRule]) -> dict[str, Score]:
-    """Return the scores of a table in Parquet files; all but `documentation` are unknown where there is none."""
+    """Return the scores of a table in Parquet files; all but `description` are unknown where there is none."""
     described = share(sum({"zh", "en"} <= set(one.about) for one in columns), len(columns), "there is no table")
     if not files:
         nothing = unknown("there is no table")
-        return dict.fromkeys(("completeness", "uniqueness", "validity", "consistency"), nothing) | {"documentation": described}
+        return dict.fromkeys(("completeness", "uniqueness", "validity", "consistency"), nothing) | {"description": described}
     import polars as pl
 
     frame = pl.scan_parquet(list(files))
