@@ -24,9 +24,8 @@ router = APIRouter(tags=["protocols"])
 
 Anyone = Annotated[Actor | None, Depends(public("descriptions of public data are for all"))]
 Name = Annotated[str, Path(max_length=100, description="The data set's name or id.")]
-GRAPH: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The graph.", "content": {kind: {"schema": {} if kind.endswith("json") else {"type": "string"}} for kind in sorted(set(MEDIA_TYPES.values()))}}
-}
+KINDS = {kind: {"schema": {} if kind.endswith("json") else {"type": "string"}} for kind in sorted(set(MEDIA_TYPES.values()))}
+GRAPH: dict[int | str, dict[str, Any]] = {200: {"description": "The graph.", "content": KINDS}}
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "The bytes asked for."},
