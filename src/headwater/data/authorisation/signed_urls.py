@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from headwater.core import canonical
 from headwater.core.clock import from_text, to_text
-from headwater.core.errors import Broken, Refused
+from headwater.core.errors import Broken, NotFound, Refused
 from headwater.core.platform import Platform
 
 PREFIX = "/data/signed"
@@ -34,7 +34,7 @@ LONGEST_TOKEN = 2000
 
 
 class BadAddress(Refused):
-    """A signed address was altered, has expired, or never was one of ours."""
+    """A signed address was altered, has expired, or its grant is over."""
 
     code = "data.bad_address"
 
@@ -61,11 +61,11 @@ def sign(key: bytes, access: FileAccess, expires_at: datetime) -> str:
 
 
 def check(key: bytes, token: str, now: datetime) -> FileAccess:
-    """Return what a token opens. Raises BadAddress where it was altered or has expired."""
+    """Return what a token opens. Raises BadAddress where it was altered or has expired, NotFound for what is none."""
     try:
         payload, mac = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token[:LONGEST_TOKEN].split("."))
     except (ValueError, binascii.Error) as error:
-        raise BadAddress("This is not a signed address.", "Ask for a new one.") from error
+        raise NotFound("This is no signed address.", "Use it as it was given.") from error
     if not hmac.compare_digest(mac, _mac(key, payload)):
         raise BadAddress("The signature of this address does not fit: it was altered or signed elsewhere.", "Ask for a new one.")
     told = json.loads(payload)
@@ -83,7 +83,7 @@ def sign_url(platform: Platform, access: FileAccess, lasts: timedelta) -> str:
 
 
 def check_url(platform: Platform, token: str) -> FileAccess:
-    """Return what the token of a path by `sign_url` opens now. Raises BadAddress."""
+    """Return what the token of a path by `sign_url` opens now. Raises BadAddress, NotFound."""
     return check(url_key(platform.settings.data_folder / "keys"), token, platform.clock.now())
 
 

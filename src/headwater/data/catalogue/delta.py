@@ -83,9 +83,21 @@ def _added(folder: Path, file: File) -> Any:
 
 
 def _schema(path: Path) -> Any:
+    """Return a Parquet file's columns in the types that Delta has for them."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_schema(path)
+    return pa.schema([pa.field(one.name, _delta_type(one.type)) for one in pq.read_schema(path)])
+
+
+def _delta_type(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _delta_type(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
 def _statistics(path: Path) -> dict[str, Any]:

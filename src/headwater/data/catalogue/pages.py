@@ -42,6 +42,7 @@ def calendar(request: Request, actor: Reader, state: str = "") -> Response:
         "data/opening.html",
         months=[(month, list(ones)) for month, ones in groupby(sorted(chosen, key=_order), key=_month)],
         counts=Counter(one.standing.state for one in lines),
+        total=len(lines),
         states=STATES,
         state=state,
         unplanned=[one for one in known if one.id not in planned and one.withdrawn_at is None],

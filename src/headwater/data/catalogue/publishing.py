@@ -262,7 +262,8 @@ def _check_organisation(connection: Connection, organisation: str) -> None:
 
 
 def _check_owner(dataset: DataSet, organisation: str) -> None:
-    if not identity.covers(dataset.organisation, organisation):
+    """Raise Refused unless the organisation is the data set's own, or stands above it: what a body owns, no part of it takes over."""
+    if not identity.covers(organisation, dataset.organisation):
         raise Refused(f"The data set '{dataset.name}' belongs to {dataset.organisation}.", "Choose another name.")
 
 

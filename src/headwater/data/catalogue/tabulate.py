@@ -183,7 +183,7 @@ def _check_parquet(path: Path, name: str, described: Sequence[ColumnRule], large
     import pyarrow.parquet as pq
 
     try:
-        texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+        texts = [field.name for field in pq.read_schema(path) if _kind_of(field.type) == "text"]
         with pq.ParquetFile(path, read_dictionary=texts) as file:  # a text that is repeated a million times is held once
             columns = _arrow_columns(pq.read_schema(path), described, name)
             _check_announced(file.metadata, path.stat().st_size, name, largest_mib)
@@ -255,6 +255,8 @@ _FITS: dict[ColumnType, tuple[ColumnType, ...]] = {
 def _kind_of(kind: Any) -> ColumnType | None:
     import pyarrow as pa
 
+    if pa.types.is_dictionary(kind):
+        return _kind_of(kind.value_type)
     tests: Iterator[tuple[Any, ColumnType]] = iter(
         (
             (pa.types.is_boolean, "boolean"),
