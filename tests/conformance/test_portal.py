@@ -76,7 +76,17 @@ def test_search_finds_in_both_languages_and_zones_narrow_it(portal: Portal) -> N
 
 def test_a_page_shows_rows_columns_quality_terms_versions_and_lineage(portal: Portal) -> None:
     page = portal.get("/dataset/bus-stops", headers=BROWSER).text
-    for part in ('id="preview"', 'id="schema"', 'id="quality"', 'id="terms"', 'id="versions"', 'id="lineage"', "<svg", "西直门", "Creative Commons Attribution"):
+    for part in (
+        'id="preview"',
+        'id="schema"',
+        'id="quality"',
+        'id="terms"',
+        'id="versions"',
+        'id="lineage"',
+        "<svg",
+        "西直门",
+        "Creative Commons Attribution",
+    ):
         assert part in page, part
     old = portal.get("/dataset/bus-stops?version=1", headers=BROWSER).text
     assert "安定门" in page

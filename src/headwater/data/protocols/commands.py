@@ -25,7 +25,9 @@ Name = Annotated[str, typer.Argument(help="The data set's name, such as bus-stop
 def push(
     name: Name,
     to: Annotated[str, typer.Option("--to", help="Address of the other CKAN; its token comes from CKAN_TOKEN.")],
-    organisation: Annotated[str | None, typer.Option("--organisation", help="The organisation there; the token's own where left out.")] = None,
+    organisation: Annotated[
+        str | None, typer.Option("--organisation", help="The organisation there; the token's own where left out.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Hand an open data set on to another CKAN: describe it there and send the files that it lacks."""
@@ -43,7 +45,9 @@ def push(
         remote = pushing.Remote(http=http, address=to)
         offer, links = _offer(opened, name)
         done = pushing.push(remote, offer, opened.store, links, organisation=organisation)
-    output.record({"data set": done.name, "created": done.created, "sent": list(done.sent), "kept": list(done.kept)}, title=f"Pushed to {to}")
+    output.record(
+        {"data set": done.name, "created": done.created, "sent": list(done.sent), "kept": list(done.kept)}, title=f"Pushed to {to}"
+    )
 
 
 @app.command("export")

@@ -81,7 +81,9 @@ def _prices(offer: Offer, prices: Sequence[Priced]) -> dict[str, Any]:
     told: dict[str, Any] = {"schema": SCHEMA, "currency": "CNY", "unit": "fen", "open": offer.open}
     told["ceilings"] = [{"grant": one.grant.number, "ceiling": one.grant.policy.fee_ceiling_fen} for one in prices]
     offered = [(one.grant.number, product) for one in prices for product in one.products]
-    told["products"] = [{"grant": number, "name": one.name, "kind": one.kind, "price": one.price_fen, "per": one.unit} for number, one in offered]
+    told["products"] = [
+        {"grant": number, "name": one.name, "kind": one.kind, "price": one.price_fen, "per": one.unit} for number, one in offered
+    ]
     return told
 
 
@@ -100,7 +102,12 @@ def _manifest(offer: Offer) -> dict[str, Any]:
 def _readme(offer: Offer) -> bytes:
     title, about = (" ".join(offer.told(text, "en").split()) for text in (offer.dataset.title, offer.dataset.about))
     rows = "The first rows are in `samples/`." if offer.open else "Rows are not in this archive: they are used under a grant."
-    lines = (f"# {title}", about, f"Version {offer.version.number} of `{offer.dataset.name}`, published by {offer.organisation.title}.", rows)
+    lines = (
+        f"# {title}",
+        about,
+        f"Version {offer.version.number} of `{offer.dataset.name}`, published by {offer.organisation.title}.",
+        rows,
+    )
     return ("\n\n".join(lines) + "\n\nCheck with `sha256sum -c checksums.sha256`.\n").encode()
 
 

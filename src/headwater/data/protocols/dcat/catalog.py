@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import NotFound
 from headwater.data.protocols.dcat.graph import PREFIXES, Writer, add_dataset, add_organisation, code, moment, resource, term
@@ -114,6 +114,15 @@ def services(writer: Writer, links: Links) -> list[Node]:
 def write(graph: Graph, form: Form) -> bytes:
     """Return a graph as text in a form."""
     if form is Form.JSONLD:
-        text = graph.serialize(format="json-ld", context=PREFIXES)
-        return (json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n").encode()
+        told = _ordered(json.loads(graph.serialize(format="json-ld", context=PREFIXES)))
+        return (json.dumps(told, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
     return graph.serialize(format=WRITERS[form], encoding="utf-8")
+
+
+def _ordered(value: Any) -> Any:
+    """Return JSON-LD with its sets in one order: rdflib writes them in any."""
+    if isinstance(value, dict):
+        return {key: _ordered(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return sorted((_ordered(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
+    return value
