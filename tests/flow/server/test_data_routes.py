@@ -234,3 +234,34 @@ def test_the_card_is_read_by_its_own_library_and_the_citation_by_people(admin: T
     bibtex = admin.get("/api/data/sets/bus-stops/citation", params={"style": "bibtex"}).json()["citation"]
     assert bibtex.startswith("@misc{bus-stops-1,")
     assert json.dumps(told, ensure_ascii=False).count("sha256") >= 2
+
+
+def test_an_application_is_opened_filled_in_and_submitted_in_the_browser(site: Platform, browser: TestClient, admin: TestClient) -> None:
+    published(admin, openness="authorised", licence="terms-of-grant")
+    identity = admin.get("/api/data/sets/bus-stops").json()["identity"]
+    form = browser.get(
+        "/cases/new", params={"procedure": "data-authorisation", "field-dataset": "bus-stops", "field-resource": identity}
+    ).text
+    assert f'value="{identity}"' in form
+    answers = {"csrf": form_token(form), "procedure": "data-authorisation", "field-dataset": "bus-stops", "field-resource": identity}
+    case = browser.post("/cases", data=answers).headers["location"]
+    page = browser.get(case).text
+    more = {
+        "csrf": form_token(page),
+        "version": "1",
+        "field-dataset": "bus-stops",
+        "field-mode": "authorised",
+        "field-actions": "read",
+        "field-purposes": "research",
+        "field-term_from": "2026-01-01",
+        "field-term_until": "2026-12-31",
+        "field-uses": "3",
+        "field-safeguards": "kept <safe>",
+    }
+    assert browser.post(f"{case}/fields", data=more).status_code == 303
+    page = browser.get(case).text
+    assert "kept &lt;safe&gt;" in page
+    wrong = browser.post(f"{case}/fields", data=more | {"version": "2", "field-uses": "many"})
+    assert wrong.status_code == 422
+    assert browser.post(f"{case}/moves", data={"csrf": form_token(page), "transition": "submit", "version": "2"}).status_code == 303
+    assert "field-safeguards" not in browser.get(case).text, "the form is closed once it is submitted"

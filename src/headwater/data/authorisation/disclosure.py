@@ -54,7 +54,7 @@ class _Line:
             "operator": self.operator,
             "purposes": list(self.policy.purposes),
             "regions": list(self.policy.regions),
-            "term": {"from": _text(self.policy.starts_at), "until": _text(ends)},
+            "term": {"first_day": _day(self.policy.first_day), "last_day": _day(self.policy.last_day)},
             "fee_ceiling_fen": self.policy.fee_ceiling_fen,
             "standing_at_year_end": "ended" if ended else "in_force",
             "revoked_at": _text(self.revoked_at),
@@ -166,6 +166,10 @@ def _organisation(path: str, titles: Mapping[str, str]) -> dict[str, Any]:
 
 def _start_of(year: int) -> datetime:
     return datetime.combine(date(year, 1, 1), time(), CITY_TIME)
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day is not None else None
 
 
 def _text(at: datetime | None) -> str | None:

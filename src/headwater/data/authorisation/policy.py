@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from headwater.core.calendar import local_day
 from headwater.core.clock import from_text, to_text
 from headwater.core.errors import BadFile, Problem
 
@@ -59,6 +60,16 @@ class Policy:
     regions: tuple[str, ...] = ()
     fee_ceiling_fen: int | None = None
     onward_sharing: bool = False
+
+    @property
+    def first_day(self) -> date | None:
+        """The city's day on which the term begins."""
+        return local_day(self.starts_at) if self.starts_at else None
+
+    @property
+    def last_day(self) -> date | None:
+        """The city's last day that holds a moment of the term."""
+        return local_day(self.ends_at - timedelta(microseconds=1)) if self.ends_at else None
 
     def as_odrl(self) -> dict[str, Any]:
         """Return the agreement as JSON-LD; `from_odrl` makes an equal one of it."""

@@ -41,4 +41,6 @@ def require_rows(dataset: DataSet, actor: Actor | None) -> None:
     """Raise Refused unless a person may have the rows without a grant."""
     decision = rows_without_grant(dataset, actor)
     if not decision.allowed:
-        raise Refused(f"{decision.because}.", "Apply: headwater case open data-authorisation, or ask for a signed address under a grant.")
+        raise Refused(
+            f"{decision.because}.", "Apply by a case of data-authorisation (/cases/new), or ask for a signed address under your grant."
+        )

@@ -272,16 +272,22 @@ def citation(
 
 @router.get("/sets/{dataset}/lineage", summary="What a version was made of, step by step")
 def made_of(request: Request, actor: Reader, name: Name, number: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None) -> list[MadeOut]:
-    return [MadeOut.model_validate(one.as_json()) for one in _shown(request, actor, name, number).lineage]
+    """Parameters of the steps are for those who may read the body's own data."""
+    told = _shown(request, actor, name, number)
+    ours = _is_ours(actor, told.dataset)
+    return [MadeOut.model_validate(one.as_json() | ({} if ours else {"parameters": {}})) for one in told.lineage]
 
 
-@router.get("/sets/{dataset}/reuse", summary="Which jobs, models and grants used a data set")
+@router.get("/sets/{dataset}/reuse", summary="How many jobs, models and grants used a data set; which, for its own body")
 def reuse(request: Request, actor: Reader, name: Name) -> ReuseOut:
     platform = platform_of(request)
     dataset = visible(platform, name, actor)
     with platform.db.read() as connection:
         held = sets.versions(connection, dataset.id)
-    return ReuseOut.model_validate(lineage.reuse(platform, dataset, held).as_json())
+    found = lineage.reuse(platform, dataset, held)
+    return (
+        ReuseOut.model_validate(found.as_json()) if _is_ours(actor, dataset) else ReuseOut(count=found.count, jobs=[], models=[], grants=[])
+    )
 
 
 @router.post("/sets/{dataset}/withdraw", summary="Take a data set out of the catalogue")
@@ -338,6 +344,10 @@ def changes(request: Request, actor: Reader, name: Name) -> list[ChangeOut]:
     with platform.db.read() as connection:
         entries = opening.changes(connection, dataset)
     return [ChangeOut(seq=one.seq, kind=one.kind, at=to_text(one.at), actor=one.actor, body=dict(one.body)) for one in entries]
+
+
+def _is_ours(actor: Actor, dataset: sets.DataSet) -> bool:
+    return identity.decide(actor, Permission.DATA_READ, dataset.organisation).allowed
 
 
 def _version(request: Request, dataset: sets.DataSet, number: int | None) -> sets.Version:

@@ -2,7 +2,8 @@
 
 No row is written twice: the Parquet files of a version lie in the store by digest, and the Delta
 table's folder shares them under that digest as their name. Any Delta reader may travel through the
-versions; `Version.delta` says which commit a version is.
+versions; `Version.delta` says which commit a version is. A commit that no version names is one whose
+publication was cut off: it holds nothing that the store does not, and the next version replaces it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from headwater.data.catalogue.sets import File
 
 FOLDER = "delta"
 LONGEST_BOUND = 64
+KEPT_FOR_GOOD = {"delta.logRetentionDuration": "interval 36500 days", "delta.deletedFileRetentionDuration": "interval 36500 days"}
+"""Delta forgets old versions after 30 days unless it is told otherwise."""
 
 
 def table_folder(platform: Platform, dataset: str) -> Path:
@@ -46,7 +49,9 @@ def commit(platform: Platform, dataset: str, digest: str, files: Sequence[File])
     try:
         if not (folder / "_delta_log").exists():
             added = [_added(folder, file) for file in wanted.values()]
-            create_table_with_add_actions(str(folder), schema, added, mode="error", name=dataset, commit_properties=note)
+            create_table_with_add_actions(
+                str(folder), schema, added, mode="error", name=dataset, configuration=KEPT_FOR_GOOD, commit_properties=note
+            )
             return 0
         table = DeltaTable(str(folder))
         _change(table, folder, schema, wanted, note, int(platform.clock.now().timestamp() * 1000))

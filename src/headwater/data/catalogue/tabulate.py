@@ -26,6 +26,8 @@ PARQUET_ENDING = ".parquet"
 FOLDER = "table"
 """Where the Parquet files made of CSV files lie in a version."""
 SHOWN = 5
+LARGEST_CSV_MIB = 256
+"""CSV is held in memory as text while it is checked; larger tables come as Parquet."""
 UNPACKED_TIMES, READ_TIMES = 4, 16
 """How far a Parquet file may go beyond the limit unpacked, by its own word and once it is read."""
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
@@ -83,7 +85,7 @@ def _one(folder: Path, name: str, described: Sequence[ColumnRule], largest_mib: 
     if name.lower().endswith(PARQUET_ENDING):
         rows, columns = _check_parquet(path, name, described, largest_mib)
         return (name, rows), columns
-    raw = read_table(path, delimiter="\t" if name.lower().endswith(".tsv") else ",", largest_mib=largest_mib)
+    raw = read_table(path, delimiter="\t" if name.lower().endswith(".tsv") else ",", largest_mib=min(largest_mib, LARGEST_CSV_MIB))
     _refuse_ragged(raw, name)
     frame, columns = typed(raw, described, name)
     target = f"{FOLDER}/{name.rpartition('.')[0]}.parquet"

@@ -69,6 +69,26 @@ def test_a_version_that_keeps_some_files_and_drops_others_reads_right_in_delta(s
     assert read == [[1, 2, 3], [1, 2, 4, 5, 6]]
 
 
+def test_old_versions_stay_readable_in_delta_for_good(site: Platform, publish: Publish) -> None:
+    version = publish()
+    configuration = DeltaTable(str(delta.table_folder(site, version.dataset))).metadata().configuration
+    assert configuration["delta.logRetentionDuration"] == "interval 36500 days"
+
+
+def test_a_publication_that_was_cut_off_after_its_delta_commit_is_made_good_by_the_next(
+    site: Platform, publish: Publish, tmp_path: Path
+) -> None:
+    first = publish()
+    folder = tmp_path / "half"
+    folder.mkdir()
+    (folder / "stops.csv").write_text(BUS_STOPS + "4,x,1,1,\n", encoding="utf-8")
+    content = publishing.stored(site, folder, description())
+    assert delta.commit(site, first.dataset, content.digest, [one for one in content.files if one.table]) == 1
+    second = publish(BUS_STOPS + "4,x,1,1,\n")
+    assert (second.number, second.delta) == (2, 1)
+    assert DeltaTable(str(delta.table_folder(site, first.dataset)), version=1).to_pyarrow_table().num_rows == 4
+
+
 def test_the_same_content_is_the_same_version_and_a_job_publishes_once(site: Platform, publish: Publish) -> None:
     first = publish(job="run-1.publish")
     assert publish() == first
