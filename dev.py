@@ -9,6 +9,7 @@ python3 dev.py docs                      write docs/reference anew from the code
 python3 dev.py lock                      pin requirements/*.in anew
 python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium, Slurm); as root
 python3 dev.py setup                     only make the environment
+python3 dev.py clients                   install the outside clients that some conformance tests run, in build/clients
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         "docs": lambda rest: setup(dev=True) or python("-m", "tests.docs.reference", *rest),
         "lock": lambda rest: lock(),  # noqa: ARG005
         "system": lambda rest: system(),  # noqa: ARG005
+        "clients": lambda rest: clients(),  # noqa: ARG005
     }
     if not arguments or arguments[0] not in commands:
         say((__doc__ or "").strip())
@@ -220,6 +222,23 @@ def system() -> int:
         if done.returncode:
             say(done.stdout)
             return done.returncode
+    return 0
+
+
+def clients() -> int:
+    """Install the outside clients that need other versions of libraries than ours, in an environment of their own."""
+    folder, wanted = ROOT / "build" / "clients", ROOT / "requirements" / "clients.in"
+    stamp = folder / "clients.installed"
+    if stamp.exists() and stamp.read_text() == digest("requirements/clients.in"):
+        return 0
+    say("Installing the outside clients in build/clients ...")
+    python_there = folder / "bin" / "python"
+    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python_there), "-m", "pip", "install", "-q", "-r", str(wanted)]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            say(done.stdout)
+            return done.returncode
+    stamp.write_text(digest("requirements/clients.in"))
     return 0
 
 

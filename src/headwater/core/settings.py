@@ -32,10 +32,13 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "",
         pattern=r"^(https?://[^/\s?#]+(/[^\s?#]*)?)?$",
-        description="Address under which outside clients reach the server, for links in what it gives out; empty means the one that a request came to.",
+        description="Address of the server in links that outside clients get; empty means the one that each request came to.",
     )
     public_requests_per_minute: int = Field(
         1200, ge=0, description="Requests that one address may make in a minute without a sign-in; 0 means any number."
+    )
+    signed_url_minutes: float = Field(
+        60.0, gt=0, le=7 * 24 * 60, description="How long an address that opens a file without a sign-in holds."
     )
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")

@@ -36,6 +36,7 @@ TAGS = [
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
     {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
+    {"name": "protocols", "description": "Public data for other tools' clients: CKAN, DCAT-AP, Delta Sharing and more."},
     {"name": "programmes", "description": "Cases of declared procedures."},
     {"name": "statements", "description": "Signed claims about artifacts."},
     {"name": "ledger", "description": "The append-only record."},

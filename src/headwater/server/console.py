@@ -38,6 +38,7 @@ MENU = (
     Entry(key="plan", path="/plan", permission=Permission.PLAN_READ),
     Entry(key="runs", path="/runs", permission=Permission.PROJECTS_READ),
     Entry(key="jobs", path="/jobs", permission=Permission.COMPUTE_READ),
+    Entry(key="datasets", path="/datasets", permission=Permission.DATA_READ),
     Entry(key="opening", path="/data/plan", permission=Permission.DATA_READ),
     Entry(key="desk", path="/data/desk", permission=Permission.DATA_READ),
     Entry(key="models", path="/models", permission=Permission.MODELS_READ),
