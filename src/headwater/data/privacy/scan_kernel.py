@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 # What a code point is; a table gives the flags of each. Full-width letters and digits have the flags of the plain ones.
 DIGIT, UPPER, LOWER, JOINER, SURNAME, GIVEN, PLATE, AT = 1, 2, 4, 8, 16, 32, 64, 128
-UNIT, ROAD, CUE, TITLE, COMPOUND, SECOND, COLON, HAN = 256, 512, 1024, 2048, 4096, 8192, 16384, 32768
+UNIT, ROAD, CUE, COMPOUND, SECOND, COLON, HAN = 256, 512, 1024, 2048, 4096, 8192, 16384
 WORD = DIGIT | UPPER | LOWER
 
 # What a hashed Latin word is.
@@ -84,7 +84,7 @@ def scan(
                 if kind & STREET:
                     kinds[found], starts[found], ends[found] = STREET_WORD, i, j
                     found += 1
-                elif kind and j + 1 < n and (codes[j] == 32 or codes[j] == 46 or codes[j] == 58):
+                elif kind and j + 1 < n and (codes[j] == 32 or codes[j] == 46 or codes[j] == 58 or codes[j] == 45):
                     kinds[found], starts[found], ends[found] = NAME_WORD, i, j
                     found += 1
             if length <= 4 and j < n and codes[j] == 58:
@@ -170,17 +170,10 @@ def _counts(code: int, flags: npt.NDArray[np.uint16]) -> Any:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _named(codes: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint16], place: int, following: int) -> Any:
-    """Tell whether a surname may begin a name: a given name's character follows, or a cue or a title is beside."""
+    """Tell whether a surname may begin a name: a given name's character follows, or a cue stands before."""
     if following & GIVEN:
         return True
     if place == 0:
-        return True
+        return False
     before = codes[place - 1]
-    if before >= 65536 or flags[before] & CUE:
-        return True
-    for ahead in (2, 3):
-        if place + ahead < len(codes):
-            code = codes[place + ahead]
-            if code < 65536 and flags[code] & TITLE:
-                return True
-    return False
+    return before < 65536 and flags[before] & CUE != 0

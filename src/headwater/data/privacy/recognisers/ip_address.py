@@ -13,6 +13,8 @@ V4 = re.compile(rf"(?<![0-9A-Za-z.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9A-Za-z]|\.[0
 NOT_AN_ADDRESS = re.compile(r"(?:version|release|section|chapter|rev|build|v|版本|版本号|版|第|章|节)[ :：]?\Z", re.IGNORECASE)
 V6_CHARACTERS = frozenset("0123456789abcdefABCDEF:.")
 FEWEST_V6 = 4
+SLICE = re.compile(r"[0-9]{0,4}::[0-9]{0,4}\Z")
+"""A step in Python's slices, which reads like a short address."""
 
 
 def look_v4(text: str, start: int, end: int) -> Iterator[Span]:
@@ -36,7 +38,7 @@ def look_v6(text: str, start: int, end: int) -> Iterator[Span]:
     beside = (text[first - 1] if first else " ") + (text[last] if last < len(text) else " ")
     if any(one.isascii() and (one.isalnum() or one == "_") for one in beside) or len(told) < FEWEST_V6:
         return
-    if any(one.isdigit() for one in told) and _is_v6(told):
+    if any(one.isdigit() for one in told) and (first == 0 or text[first - 1] not in "[, " or not SLICE.match(told)) and _is_v6(told):
         yield _span(first, last, "ipv6")
 
 

@@ -30,17 +30,22 @@ def look(text: str, start: int, end: int) -> Iterator[Span]:
         if (match := AFTER_CUE.match(text, end)) and _is_name(match[1], match[2], cued=True):
             yield _span(match.start(1), match.end(2), "person_cue", 0.8)
     elif (match := NAME.match(text, start)) and _is_name(match[1], match[2], cued=_cued(text, start)):
-        yield _span(start, match.end(), "person_en", 0.9 if match[2] in words("names_en", "last") else 0.7)
+        yield _span(start, match.end(), "person_en", 0.9 if _is_surname(match[2]) else 0.7)
 
 
 def _is_name(first: str, last: str, *, cued: bool) -> bool:
     """Tell whether two words are a first name and a surname: both known, or one known and a cue before."""
-    if last in words("names_en", "not_last") or first in words("names_en", "not_last"):
+    if {first, last} & (words("names_en", "not_last") | words("names_en", "titles")):
         return False
-    given, family = first.split("-")[0] in words("names_en", "first"), last.split("-")[0] in words("names_en", "last")
+    given, family = first.split("-")[0] in words("names_en", "first"), _is_surname(last)
     if given and family:
         return first not in words("names_en", "doubtful") or cued or last not in _words()
     return cued and (given or family)
+
+
+def _is_surname(last: str) -> bool:
+    """Tell whether a surname is known, with or without its particle (O'Connor, De Luca, Smith-Jones)."""
+    return bool({last, last.split("-")[0], re.split("['’ ]", last)[-1]} & words("names_en", "last"))
 
 
 @cache
