@@ -3,7 +3,8 @@
 What other rooms' stages call: `find(text)` gives the spans, `act(text, spans, actions, key)` the text without them.
 """
 
+from headwater.data.privacy.actions import Action, act
 from headwater.data.privacy.finding import find
 from headwater.data.privacy.recogniser import ALL, Label, Recogniser, Span
 
-__all__ = ["ALL", "Label", "Recogniser", "Span", "find"]
+__all__ = ["ALL", "Action", "Label", "Recogniser", "Span", "act", "find"]

@@ -43,9 +43,7 @@ def look(text: str, start: int, end: int) -> Iterator[Span]:
             best, chosen = weight, length
     if best >= LEAST:
         score = min(0.95, 0.5 + 0.4 * best / SURE)
-        yield Span(
-            start=start, end=start + chosen, label=Label.PERSON, score=score, rule="person_zh", evidence=Evidence.CONTEXT
-        )
+        yield Span(start=start, end=start + chosen, label=Label.PERSON, score=score, rule="person_zh", evidence=Evidence.CONTEXT)
 
 
 def _weigh(text: str, start: int, surname: int, length: int, announced: float) -> float:
@@ -83,7 +81,9 @@ def _left(text: str, start: int) -> float:
     if last in _cue_ends() or last in CALLED_ENDS:
         between = CALLED.search(text, max(0, start - 5), start)
         before = between.start() if between else start
-        if text[max(0, before - 2) : before] != "或者" and any(text[max(0, before - size) : before] in words("names_zh", "cues") for size in (2, 3, 4, 5, 1)):
+        if text[max(0, before - 2) : before] != "或者" and any(
+            text[max(0, before - size) : before] in words("names_zh", "cues") for size in (2, 3, 4, 5, 1)
+        ):
             return ANNOUNCED
     if last in LEFT_BOUNDARY:
         return 2.0
