@@ -28,7 +28,7 @@ ROAD_REACH = 20
 FEWEST_DIGITS = 7
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def scan(
     codes: npt.NDArray[np.uint32],
     flags: npt.NDArray[np.uint16],
@@ -103,10 +103,9 @@ def scan(
                 if 0 < i < n - 1:
                     kinds[found], starts[found], ends[found] = AT_SIGN, i, i + 1
                     found += 1
-            elif flag & COLON:
-                if i + 1 < n and codes[i + 1] == 58:
-                    kinds[found], starts[found], ends[found] = COLONS, i, i + 2
-                    found += 1
+            elif flag & COLON and i + 1 < n and codes[i + 1] == 58:
+                kinds[found], starts[found], ends[found] = COLONS, i, i + 2
+                found += 1
             if flag & ROAD:
                 last_road = i
             if flag & UNIT and i - last_road <= ROAD_REACH and i > 0 and _counts(codes[i - 1], flags):
@@ -126,7 +125,7 @@ def scan(
     return found, wide
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _joined(codes: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint16], start: int, end: int) -> Any:
     """Tell whether only separators of numbers lie between two groups of digits."""
     for place in range(start, end):
@@ -136,7 +135,7 @@ def _joined(codes: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint16], start:
     return True
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _close(
     kinds: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int32],
@@ -160,7 +159,7 @@ def _close(
     return found
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _counts(code: int, flags: npt.NDArray[np.uint16]) -> Any:
     """Tell whether a character may stand before 号, 栋 or 室: a digit, a capital or a Chinese numeral."""
     if code >= 65536:
@@ -168,8 +167,8 @@ def _counts(code: int, flags: npt.NDArray[np.uint16]) -> Any:
     return flags[code] & (DIGIT | UPPER) != 0 or code in (0x4E00, 0x4E8C, 0x4E09, 0x56DB, 0x4E94, 0x516D, 0x4E03, 0x516B, 0x4E5D, 0x5341)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _named(codes: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint16], place: int, following: int) -> Any:
+@numba.njit(cache=True, nogil=True)
+def _named(codes: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint16], place: int, following: Any) -> Any:
     """Tell whether a surname may begin a name: a given name's character follows, or a cue stands before."""
     if following & GIVEN:
         return True

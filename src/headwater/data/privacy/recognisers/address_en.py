@@ -10,15 +10,17 @@ from headwater.data.privacy.words import words
 
 REACH = 60
 NAME = r"(?:[A-Z][A-Za-z'’.-]*|[0-9]{1,3}(?:st|nd|rd|th))"
-HEAD = re.compile(
-    rf"(?<![0-9A-Za-z.,/-])(?:(?:Flat|Unit|Apt\.?|Apartment|Suite) [0-9A-Z]{{1,5}},? )?[0-9]{{1,5}}[A-Za-z]?(?:-[0-9]{{1,4}})? (?:{NAME} ){{1,4}}\Z"
-)
+BEFORE_NUMBER = r"(?:(?:Flat|Unit|Apt\.?|Apartment|Suite) [0-9A-Z]{1,5},? )?"
+HEAD = re.compile(rf"(?<![0-9A-Za-z.,/-]){BEFORE_NUMBER}[0-9]{{1,5}}[A-Za-z]?(?:-[0-9]{{1,4}})? (?:{NAME} ){{1,4}}\Z")
 DIRECTION = re.compile(r"\.?(?: (?:North|South|East|West|N|S|E|W|NE|NW|SE|SW)(?![A-Za-z]))?")
 UNIT = re.compile(
     r",? (?:(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|Rm)\.? ?#?[0-9A-Za-z-]{1,6}|#[0-9A-Za-z-]{1,6}|[0-9]{1,2}(?:st|nd|rd|th) Floor)"
 )
 CITY = r"[A-Z][A-Za-z.'’-]+(?: (?:[A-Z][A-Za-z.'’-]+|upon|on|of|de)){0,3}"
-CODE = r"(?:[A-Z]{2}\.? [0-9]{5}(?:-[0-9]{4})?|[A-Z]{2}\.?,? [A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]|[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}|[0-9]{5}(?:-[0-9]{4})?)"
+AMERICAN = "[A-Z]{2}\\.? [0-9]{5}(?:-[0-9]{4})?"
+CANADIAN = "[A-Z]{2}\\.?,? [A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]"
+BRITISH = "[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}"
+CODE = f"(?:{AMERICAN}|{CANADIAN}|{BRITISH}|[0-9]{{5}}(?:-[0-9]{{4}})?)"
 TAIL = re.compile(rf",? {CITY},? {CODE}(?![0-9A-Za-z])|,? {CODE}(?![0-9A-Za-z])|, {CITY}, [A-Z]{{2}}(?![0-9A-Za-z])")
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from headwater.data.privacy.checksums import is_luhn
 from headwater.data.privacy.recogniser import AFTER, BEFORE, Anchor, Evidence, Label, Recogniser, Span
 
-CARD = re.compile(
-    rf"{BEFORE}[2-69][0-9]{{3}}(?:[0-9]{{9,15}}|([ \-])(?:[0-9]{{4}}\1){{2}}[0-9]{{1,4}}(?:\1[0-9]{{1,3}})?|([ \-])[0-9]{{6}}\2[0-9]{{5}}){AFTER}"
-)
+GROUPED = r"([ \-])(?:[0-9]{4}\1){2}[0-9]{1,4}(?:\1[0-9]{1,3})?|([ \-])[0-9]{6}\2[0-9]{5}"
+CARD = re.compile(rf"{BEFORE}[2-69][0-9]{{3}}(?:[0-9]{{9,15}}|{GROUPED}){AFTER}")
 ISSUERS: tuple[tuple[re.Pattern[str], frozenset[int]], ...] = (
     (re.compile("62"), frozenset({16, 17, 18, 19})),
     (re.compile("4(?:36742|56351|05512|01200|27020)"), frozenset({16, 19})),

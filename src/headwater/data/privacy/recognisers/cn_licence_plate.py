@@ -16,7 +16,7 @@ PLATE = re.compile(
 )
 
 
-def look(text: str, start: int, end: int) -> Iterator[Span]:
+def look(text: str, start: int, _end: int) -> Iterator[Span]:
     """Yield the plate that begins at a province's short name."""
     if match := PLATE.match(text, start):
         yield Span(start=start, end=match.end(), label=Label.CN_LICENSE_PLATE, score=0.9, rule="licence_plate", evidence=Evidence.SHAPE)

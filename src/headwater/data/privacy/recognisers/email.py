@@ -13,7 +13,7 @@ FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "ht
 ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-'")
 
 
-def look(text: str, start: int, end: int) -> Iterator[Span]:
+def look(text: str, start: int, _end: int) -> Iterator[Span]:
     """Yield the address around an at sign."""
     domain = DOMAIN.match(text, start)
     if domain is None or domain[1].lower() in FILE_ENDINGS:

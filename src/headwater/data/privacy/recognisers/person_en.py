@@ -21,7 +21,7 @@ CUE_BEFORE = re.compile(r"([A-Za-z]+)[.:]? \Z")
 def look(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the name at a first name, or behind a title or a word that announces one."""
     word = text[start:end]
-    if start and (text[start - 1] in "_./-@" or text[start - 1].isalnum() and text[start - 1].isascii()):
+    if start and (text[start - 1] in "_./-@" or (text[start - 1].isalnum() and text[start - 1].isascii())):
         return
     if word in words("names_en", "titles"):
         if (match := AFTER_TITLE.match(text, end)) and not set(match[1].split()) & words("names_en", "not_last"):
@@ -51,9 +51,7 @@ def _is_surname(last: str) -> bool:
 @cache
 def _words() -> frozenset[str]:
     """Return the surnames that are words or first names as well."""
-    return words("names_en", "doubtful") | frozenset(
-        "Green White Black Brown Stone Rose Fox Wood Woods Hill Hall Price Field Fields Park Banks Day West Long Page Case".split()
-    )
+    return words("names_en", "doubtful") | words("names_en", "worldly")
 
 
 def _cued(text: str, start: int) -> bool:

@@ -15,8 +15,9 @@ NOT_BEFORE = r"(?<![0-9A-Za-z])(?<![0-9][.\-])"
 MOBILE = re.compile(
     rf"(?:(?<![0-9A-Za-z])(?:\+|00)86[ \-]?|(?<![0-9A-Za-z])86[ \-]|{BEFORE})1[3-9][0-9]{GAP}[0-9]{{4}}{GAP}[0-9]{{4}}{AFTER}"
 )
+AREA = "(?:10|2[0-9]|[3-9][0-9]{2})"
 LANDLINE = re.compile(
-    rf"(?:(?:\+|00)86[ \-]?(?:10|2[0-9]|[3-9][0-9]{{2}})[ \-]?|{NOT_BEFORE}[(（]0(?:10|2[0-9]|[3-9][0-9]{{2}})[)）][ \-]?|{NOT_BEFORE}0(?:10|2[0-9]|[3-9][0-9]{{2}})[ \-]?)"
+    rf"(?:(?:\+|00)86[ \-]?{AREA}[ \-]?|{NOT_BEFORE}[(（]0{AREA}[)）][ \-]?|{NOT_BEFORE}0{AREA}[ \-]?)"
     rf"[2-9][0-9]{{2,3}}[ \-]?[0-9]{{4}}(?:(?:转|[ \-](?:ext\.?|分机)?[ ]?)[0-9]{{1,5}})?{AFTER}"
 )
 AMERICAN = re.compile(
@@ -25,25 +26,27 @@ AMERICAN = re.compile(
     rf"(?:[ ]?(?:x|ext\.?)[ ]?[0-9]{{1,6}})?{AFTER}(?!-[0-9])"
 )
 ABROAD = re.compile(rf"(?<![0-9A-Za-z+])\+(?!86|1[ \-.(])[1-9][0-9]{{0,2}}(?:[ \-.]?\(?[0-9]{{1,4}}\)?){{2,5}}{AFTER}")
+BACK = 3
+"""How far before its first digit a number may begin: a bracket, a plus."""
 MOST_DIGITS = 15
 """ITU-T E.164, section 6.2.1."""
 
 
 def mobile(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield Chinese mobile numbers, with or without the country's code."""
-    for match in MOBILE.finditer(text, _from(text, start, 3), min(len(text), end + 1)):
+    for match in MOBILE.finditer(text, max(0, start - BACK), min(len(text), end + 1)):
         yield _span(match, "mobile", 0.95)
 
 
 def landline(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield Chinese landlines with their area code."""
-    for match in LANDLINE.finditer(text, _from(text, start, 3), min(len(text), end + 8)):
+    for match in LANDLINE.finditer(text, max(0, start - BACK), min(len(text), end + 8)):
         yield _span(match, "landline", 0.9)
 
 
 def american(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield numbers of the North American plan that are written in groups."""
-    for match in AMERICAN.finditer(text, _from(text, start, 3), min(len(text), end + 12)):
+    for match in AMERICAN.finditer(text, max(0, start - BACK), min(len(text), end + 12)):
         yield _span(match, "nanp", 0.85)
 
 
@@ -54,10 +57,6 @@ def abroad(text: str, start: int, end: int) -> Iterator[Span]:
     match = ABROAD.match(text, start - 1, min(len(text), end + 1))
     if match and 8 <= sum(one.isdigit() for one in match[0]) <= MOST_DIGITS:
         yield _span(match, "international", 0.8)
-
-
-def _from(text: str, start: int, back: int) -> int:
-    return max(0, start - back)
 
 
 def _span(match: re.Match[str], rule: str, score: float) -> Span:
