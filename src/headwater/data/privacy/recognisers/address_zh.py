@@ -13,8 +13,7 @@ from functools import cache
 from headwater.data.privacy.recogniser import Anchor, Evidence, Label, Recogniser, Span
 from headwater.data.privacy.words import words
 
-LONGEST_DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
-CHAIN = 48
+LONGEST_CHAIN = 48
 HAN = "[\u4e00-\u9fff]"
 NUMERAL = "(?:[甲乙丙丁]?[0-9]{1,5}[甲乙丙丁]?(?:[-—－之][0-9]{1,4})?|[一二三四五六七八九十百]{1,5})"
 PART = "(?:号楼|号院|栋|幢|座|单元|室|层|楼(?![道梯下上])|户|房间?|门|区(?!别)|号(?![码线]))"
@@ -31,6 +30,7 @@ ADMIN = re.compile(
     rf"(?:{HAN}{{2,3}}(?:省|自治区)|{HAN}{{2,5}}自治区)?(?:{HAN}{{2,5}}?(?:市|自治州|地区|盟))?"
     rf"(?:{HAN}{{1,6}}?(?:新区|开发区|自治县|区|县|旗|市))?(?:{HAN}{{1,5}}?(?:街道|镇|乡|苏木))?"
 )
+DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
 DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
 CHAIN = 48
 HAN = "[\u4e00-\u9fff]"
