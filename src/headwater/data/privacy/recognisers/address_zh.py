@@ -18,35 +18,20 @@ HAN = "[\u4e00-\u9fff]"
 NUMERAL = "(?:[甲乙丙丁]?[0-9]{1,5}[甲乙丙丁]?(?:[-—－之][0-9]{1,4})?|[一二三四五六七八九十百]{1,5})"
 PART = "(?:号楼|号院|栋|幢|座|单元|室|层|楼(?![道梯下上])|户|房间?|门|区(?!别)|号(?![码线]))"
 WITHIN = rf"(?:[A-Za-z0-9一二三四五六七八九十]{{1,5}}(?:[-—－][A-Za-z0-9]{{1,4}})*{PART})"
-BUILDING = rf"(?:{HAN}{{2,8}}?(?:大厦|广场|大楼|商厦|中心|公寓|花园|小区|家园|新村|酒店|宿舍|写字楼|科技园|产业园|国际))"
-DETAIL = re.compile(rf"(?:院|大院|楼(?=[0-9一二三四五六七八九十]|[，。；、）)\s]|\Z))?(?:[ ]?{BUILDING})?(?:[ ]?{WITHIN})*")
+ESTATE = "(?:大厦|广场|大楼|商厦|中心|公寓|花园|小区|家园|新村|酒店|宿舍|写字楼|科技园|产业园|国际)"
+DETAIL = re.compile(
+    r"(?:院|大院|楼(?=[0-9一二三四五六七八九十]|[，。；、）)\s]|\Z))?" + rf"(?:[ ]?{HAN}{{2,8}}?{ESTATE})?(?:[ ]?{WITHIN})*"
+)
 KIND = "(?:大道|大街|胡同|公路|路|街|道|巷|弄|里|村|庄|屯|寨|苑|花园|小区|家园|新村|园|城|镇|乡)"
-STRETCH = "(?:路|街|[一二三四五六七八九十0-9]{1,3}[段巷弄期区]|[上中下]?段|辅路|延长线)?"
-ROAD = re.compile(
-    rf"(?:{HAN}{{1,9}}?{KIND}[东南西北中]{{0,2}}{STRETCH})"
-    rf"(?:{NUMERAL}(?:弄|巷|号院|里|组))?(?:{NUMERAL}(?:号|栋|幢|座|室|组)(?![令文码线]))\Z"
-)
-ADMIN = re.compile(
-    rf"(?:{HAN}{{2,3}}(?:省|自治区)|{HAN}{{2,5}}自治区)?(?:{HAN}{{2,5}}?(?:市|自治州|地区|盟))?"
-    rf"(?:{HAN}{{1,6}}?(?:新区|开发区|自治县|区|县|旗|市))?(?:{HAN}{{1,5}}?(?:街道|镇|乡|苏木))?"
-)
-DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
-DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
-CHAIN = 48
-HAN = "[\u4e00-\u9fff]"
-NUMERAL = "(?:[甲乙丙丁]?[0-9]{1,5}[甲乙丙丁]?(?:[-—－之][0-9]{1,4})?|[一二三四五六七八九十百]{1,5})"
-PART = "(?:号楼|号院|栋|幢|座|单元|室|层|楼(?![道梯下上])|户|房间?|门|区(?!别)|号(?![码线]))"
-WITHIN = rf"(?:[A-Za-z0-9一二三四五六七八九十]{{1,5}}(?:[-—－][A-Za-z0-9]{{1,4}})*{PART})"
-BUILDING = rf"(?:{HAN}{{2,8}}?(?:大厦|广场|大楼|商厦|中心|公寓|花园|小区|家园|新村|酒店|宿舍|写字楼|科技园|产业园|国际))"
-DETAIL = re.compile(rf"(?:院|大院|楼(?=[0-9一二三四五六七八九十]|[，。；、）)\s]|\Z))?(?:[ ]?{BUILDING})?(?:[ ]?{WITHIN})*")
-ROAD = re.compile(
-    rf"(?:{HAN}{{1,9}}?(?:大道|大街|胡同|公路|路|街|道|巷|弄|里|村|庄|屯|寨|苑|花园|小区|家园|新村|园|城|镇|乡)[东南西北中]{{0,2}}(?:路|街|[一二三四五六七八九十0-9]{{1,3}}[段巷弄期区]|[上中下]?段|辅路|延长线)?)"
-    rf"(?:{NUMERAL}(?:弄|巷|号院|里|组))?(?:{NUMERAL}(?:号|栋|幢|座|室|组)(?![令文码线]))\Z"
-)
-ADMIN = re.compile(
-    rf"(?:{HAN}{{2,3}}(?:省|自治区)|{HAN}{{2,5}}自治区)?(?:{HAN}{{2,5}}?(?:市|自治州|地区|盟))?(?:{HAN}{{1,6}}?(?:新区|开发区|自治县|区|县|旗|市))?(?:{HAN}{{1,5}}?(?:街道|镇|乡|苏木))?"
-)
-DISTRICT = re.compile(rf"{HAN}{{1,4}}[区县]")
+STRETCH = "[东南西北中]{0,2}(?:路|街|[一二三四五六七八九十0-9]{1,3}[段巷弄期区]|[上中下]?段|辅路|延长线)?"
+NUMBERED = rf"(?:{NUMERAL}(?:弄|巷|号院|里|组))?{NUMERAL}(?:号|栋|幢|座|室|组)(?![令文码线])"
+ROAD = re.compile(rf"{HAN}{{1,9}}?{KIND}{STRETCH}{NUMBERED}")
+PROVINCE = rf"(?:{HAN}{{2,3}}(?:省|自治区)|{HAN}{{2,5}}自治区)?"
+CITY = rf"(?:{HAN}{{2,5}}?(?:市|自治州|地区|盟))?"
+DISTRICT = rf"(?:{HAN}{{1,6}}?(?:新区|开发区|自治县|区|县|旗|市))?"
+TOWNSHIP = rf"(?:{HAN}{{1,5}}?(?:街道|镇|乡|苏木))?"
+ADMIN = re.compile(PROVINCE + CITY + DISTRICT + TOWNSHIP)
+DISTRICT_NEXT = re.compile(rf"{HAN}{{1,4}}[区县]")
 CHAIN = re.compile(r"[\u4e00-\u9fff0-9A-Za-z\-—－]+\Z")
 
 
@@ -91,7 +76,7 @@ def _place_at(chain: str, place: int) -> bool:
         word, rest = chain[place : place + size], chain[place + size : place + size + 8]
         if word in words("places_zh", "provinces"):
             return True
-        if word in words("places_zh", "cities") and (size > 2 or rest[:1] in ("市", "地") or DISTRICT.match(rest)):
+        if word in words("places_zh", "cities") and (size > 2 or rest[:1] in ("市", "地") or DISTRICT_NEXT.match(rest)):
             return True
     return False
 
