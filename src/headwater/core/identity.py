@@ -40,6 +40,11 @@ class Permission(StrEnum):
     MODELS_RETIRE = "models.retire"
     STATEMENTS_READ = "statements.read"
     STATEMENTS_REVOKE = "statements.revoke"
+    DATA_READ = "data.read"
+    DATA_PUBLISH = "data.publish"
+    DATA_PLAN = "data.plan"
+    DATA_DECIDE = "data.decide"
+    DATA_QUERY = "data.query"
     CASES_READ = "programmes.read"
     CASES_DECIDE = "programmes.decide"
     LEDGER_READ = "ledger.read"
@@ -51,10 +56,11 @@ _READ = frozenset(p for p in Permission if p.endswith(".read") and p not in (Per
 
 ROLES: dict[str, frozenset[Permission]] = {
     "viewer": _READ,
-    "developer": _READ | {Permission.PROJECTS_RUN, Permission.COMPUTE_CANCEL, Permission.MODELS_PREDICT},
+    "developer": _READ
+    | {Permission.PROJECTS_RUN, Permission.COMPUTE_CANCEL, Permission.MODELS_PREDICT, Permission.DATA_PUBLISH, Permission.DATA_QUERY},
     "caller": frozenset({Permission.MODELS_PREDICT}),
     "evaluator": _READ | {Permission.STATEMENTS_REVOKE, Permission.LEDGER_READ},
-    "officer": _READ | {Permission.CASES_DECIDE, Permission.LEDGER_READ},
+    "officer": _READ | {Permission.CASES_DECIDE, Permission.DATA_PLAN, Permission.DATA_DECIDE, Permission.LEDGER_READ},
     "operator": _READ | {Permission.COMPUTE_CANCEL, Permission.MODELS_RETIRE, Permission.LEDGER_READ, Permission.METRICS_READ},
     "auditor": _READ | {Permission.LEDGER_READ, Permission.METRICS_READ},
     "admin": frozenset(Permission),

@@ -9,4 +9,5 @@ TABLE_MODULES = (
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
+    "headwater.data.privacy.protected.tables",
 )

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from headwater.core import yaml_lines
-from headwater.core.errors import BadFile, Problem
+from headwater.core.yaml_file import Part, parse, validated
 
 SCHEMA = "headwater.anonymity/1"
 KIND = "anonymity declaration"
 Tree = dict[str, Any] | list[Any]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Quasi(_Part):
+class Quasi(Part):
     """How the values of a quasi-identifier become coarser: one of the three, or none. The last level is always `*`."""
 
     intervals: tuple[float, ...] | None = Field(None, description="Widths of ever wider intervals, each a multiple of the one before.")
@@ -51,7 +45,7 @@ class Quasi(_Part):
         return kept
 
 
-class Sensitive(_Part):
+class Sensitive(Part):
     """A column whose values must not be inferred from belonging to a class."""
 
     l: float | None = Field(None, ge=1, description="Least diversity of each class.")  # noqa: E741 - the field's name in the literature
@@ -60,7 +54,7 @@ class Sensitive(_Part):
     ordered: bool = Field(False, description="Values are numbers whose order counts for the distance.")
 
 
-class Declaration(_Part):
+class Declaration(Part):
     """The whole declaration."""
 
     schema_: Literal["headwater.anonymity/1"] = Field(alias="schema")
@@ -81,20 +75,4 @@ class Declaration(_Part):
 
 def read_declaration(data: bytes, file: str) -> Declaration:
     """Return the declaration in a YAML file's bytes. Raises BadFile with every problem and its line."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile([Problem(where=file, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
-    located = yaml_lines.load(text, file, KIND)
-    try:
-        declared = Declaration.model_validate(located.value)
-    except ValidationError as error:
-        raise BadFile(tuple(_problems(error, located, file)), KIND) from error
-    return declared
-
-
-def _problems(error: ValidationError, located: yaml_lines.Located, file: str) -> Iterator[Problem]:
-    for one in error.errors():
-        path = tuple(one["loc"])
-        dotted = ".".join(map(str, path))
-        yield Problem(where=f"{file}:{located.line(path)} {dotted}".strip(), what=one["msg"].removeprefix("Value error, ") + ".")
+    return validated(Declaration, parse(data, file, KIND), file, KIND)
