@@ -38,6 +38,7 @@ COMMANDS = {
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),
     "plan": Lazy(module="headwater.plan.commands", help="The plan's clauses and their evidence."),
+    "data": Lazy(module="headwater.data.commands", help="Public data: the catalogue, cleaning, privacy."),
     "compute": Lazy(module="headwater.compute.catalogue.commands", help="Chips, sites, and what this machine measures."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
     "ledger": Lazy(module="headwater.cli.ledger", help="List and verify the ledger."),

@@ -27,9 +27,16 @@ COLUMNS = [
 def frame() -> pl.DataFrame:
     """Return 400 people: 200 women and 200 men, 6 of the men in the north."""
     sex = ["F" if row % 2 else "M" for row in range(ROWS)]
-    district = ["north" if row in range(0, 12, 2) or row in range(101, 141, 2) else "east" if row % 4 < 2 else "west" for row in range(ROWS)]
+    district = [
+        "north" if row in range(0, 12, 2) or row in range(101, 141, 2) else "east" if row % 4 < 2 else "west" for row in range(ROWS)
+    ]
     return pl.DataFrame(
-        {"age": [18 + row % 60 for row in range(ROWS)], "income": [100.0 + row % 90 for row in range(ROWS)], "sex": sex, "district": district}
+        {
+            "age": [18 + row % 60 for row in range(ROWS)],
+            "income": [100.0 + row % 90 for row in range(ROWS)],
+            "sex": sex,
+            "district": district,
+        }
     )
 
 
@@ -46,7 +53,10 @@ def asker(site: Platform, *, epsilon: float = 1.0, most: int = 100, organisation
 
     def work(connection: Connection) -> Actor:
         now = site.clock.now()
-        if connection.execute(identity.select(identity.organisations).where(identity.organisations.c.path == organisation)).one_or_none() is None:
+        if (
+            connection.execute(identity.select(identity.organisations).where(identity.organisations.c.path == organisation)).one_or_none()
+            is None
+        ):
             identity.add_organisation(connection, organisation, organisation, actor=SYSTEM, at=now)
         person = identity.add_person(connection, f"asker of {organisation}", organisation, actor=SYSTEM, at=now)
         identity.grant(connection, person, "developer", organisation, reason="test", actor=SYSTEM, at=now)

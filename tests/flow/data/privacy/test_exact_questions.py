@@ -26,7 +26,9 @@ def test_counts_sums_and_means_are_those_of_the_rows(any_site: Platform) -> None
     asked = question(group_by=["sex"], measures=[{"kind": "sum", "column": "income"}, {"kind": "mean", "column": "age"}])
     answer = asking.ask_exact(any_site, asker(any_site), "people", asked).answer
     truth = frame().group_by("sex").agg(pl.len(), pl.col("income").sum(), pl.col("age").mean()).sort("sex").rows()
-    told = [(*cell["key"], cell["figures"]["count"], cell["figures"]["sum(income)"], cell["figures"]["mean(age)"]) for cell in answer["cells"]]
+    told = [
+        (*cell["key"], cell["figures"]["count"], cell["figures"]["sum(income)"], cell["figures"]["mean(age)"]) for cell in answer["cells"]
+    ]
     assert told == truth
     assert answer["left_out"] == []
 
@@ -74,7 +76,9 @@ def test_a_cell_that_differs_from_an_earlier_cell_by_a_few_rows_is_not_given(sit
     actor = asker(site)
     asking.ask_exact(site, actor, "people", question(group_by=["sex"]))
     with pytest.raises(TooRevealing):
-        asking.ask_exact(site, actor, "people", question(group_by=["sex"], where=[{"column": "district", "is": "in", "value": ["east", "west"]}]))
+        asking.ask_exact(
+            site, actor, "people", question(group_by=["sex"], where=[{"column": "district", "is": "in", "value": ["east", "west"]}])
+        )
 
 
 def test_the_number_of_exact_questions_is_limited_also_at_once(any_site: Platform) -> None:
@@ -84,7 +88,9 @@ def test_the_number_of_exact_questions_is_limited_also_at_once(any_site: Platfor
 
     def ask(age: int) -> None:
         try:
-            outcomes.append(asking.ask_exact(any_site, actor, "people", question(where=[{"column": "age", "is": "below", "value": age}])).state)
+            outcomes.append(
+                asking.ask_exact(any_site, actor, "people", question(where=[{"column": "age", "is": "below", "value": age}])).state
+            )
         except BudgetSpent:
             outcomes.append("spent")
 

@@ -90,7 +90,7 @@ def test_a_spent_budget_refuses_and_the_refusal_is_recorded(any_site: Platform) 
     with pytest.raises(BudgetSpent, match=r"city/lab has 0.05 of 0.15 left; the question costs 0.1"):
         asking.ask_private(any_site, actor, "people", question(kind="sum", column="age"))
     with any_site.db.read() as connection:
-        entries = [entry for entry in ledger.entries(connection, kind="privacy.private", subject="people")]
+        entries = list(ledger.entries(connection, kind="privacy.private", subject="people"))
         states = [one.state for one in asking.listed(connection, "people")]
     assert [entry.body["state"] for entry in entries] == ["authorised", "refused"]
     assert sorted(states) == ["answered", "refused"]
@@ -216,7 +216,9 @@ def test_askers_at_once_in_one_process_get_as_many_answers_as_the_budget_has_roo
 
     def ask(number: int) -> None:
         try:
-            done.append(asking.ask_private(site, actor, "people", question(where=[{"column": "age", "is": "below", "value": number}])).state)
+            done.append(
+                asking.ask_private(site, actor, "people", question(where=[{"column": "age", "is": "below", "value": number}])).state
+            )
         except BudgetSpent:
             pass
 
