@@ -33,6 +33,7 @@ TAGS = [
     {"name": "plan", "description": "Clauses and indicators, with the evidence that the ledger holds."},
     {"name": "projects", "description": "Project files and their runs."},
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
+    {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
     {"name": "programmes", "description": "Cases of declared procedures."},
     {"name": "statements", "description": "Signed claims about artifacts."},

@@ -134,4 +134,16 @@ def there(busy: FastAPI, token: Token) -> Mapping[str, str]:
     case = client.post("/api/cases", json={"procedure": "algorithm-filing"})
     assert case.status_code == 201, case.text
     me = client.get("/api/me").json()["id"]
-    return {"run": run["id"], "job": run["jobs"][0]["id"], "digest": statement["digest"], "case": case.json()["id"], "person": me}
+    rows = busy.state.platform.store.put_bytes(b"age,sex\n" + b"30,F\n40,M\n" * 20)
+    columns = [{"name": "age", "kind": "number", "minimum": 0, "maximum": 120}, {"name": "sex", "kind": "category", "values": ["F", "M"]}]
+    declared = {"artifact": rows, "columns": columns}
+    table = client.post("/api/data/protected", json={"name": "people", "organisation": "city", "declared": declared}).json()["name"]
+    client.post(f"/api/data/protected/{table}/budgets", json={"grantee": "city", "epsilon": 5, "reason": "test"})
+    return {
+        "run": run["id"],
+        "job": run["jobs"][0]["id"],
+        "digest": statement["digest"],
+        "case": case.json()["id"],
+        "person": me,
+        "table": table,
+    }

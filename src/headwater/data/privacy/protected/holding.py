@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import Row
 
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 LARGEST_TABLE = 1 << 30
 WHOLE = "*"
 """The grantee under which a table's budget as a whole stands."""
+
+
+EXAMPLE: dict[str, JsonValue] = {
+    "artifact": "sha256:" + "0" * 64,
+    "columns": [{"name": "age", "kind": "number", "minimum": 0, "maximum": 120}, {"name": "sex", "kind": "category", "values": ["F", "M"]}],
+}
 
 
 class Column(Part):
@@ -53,6 +59,8 @@ class Column(Part):
 
 class Declared(Part):
     """The whole declaration of a protected table."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     artifact: str = Field(pattern=r"^sha256:[0-9a-f]{64}/?$", description="The rows: a Parquet or CSV file, or a tree that holds it.")
     file: str = Field("", max_length=400, description="The file within a tree.")

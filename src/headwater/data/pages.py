@@ -1,0 +1,10 @@
+"""Every page of the data room."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from headwater.data.privacy.pages import router as privacy
+
+router = APIRouter()
+router.include_router(privacy)
