@@ -7,6 +7,7 @@ same whatever the order of the recognisers.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -50,9 +51,11 @@ def resolve(spans: Iterable[Span]) -> list[Span]:
     ordered = sorted(spans, key=lambda span: (-span.evidence, span.start - span.end, span.start, -span.score, span.label, span.rule))
     kept: list[Span] = []
     for span in ordered:
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
-            kept.append(span)
-    return sorted(kept, key=lambda span: span.start)
+        place = bisect(kept, span.start, key=lambda other: other.start)
+        free = place == len(kept) or span.end <= kept[place].start
+        if free and (place == 0 or kept[place - 1].end <= span.start):
+            kept.insert(place, span)
+    return kept
 
 
 def _spans(text: str, chosen: Recognisers) -> Iterator[Span]:

@@ -103,7 +103,7 @@ def scan(
                 if 0 < i < n - 1:
                     kinds[found], starts[found], ends[found] = AT_SIGN, i, i + 1
                     found += 1
-            elif flag & COLON and i + 1 < n and codes[i + 1] == 58:
+            elif flag & COLON and i + 1 < n and codes[i + 1] == 58 and (i == 0 or codes[i - 1] != 58):
                 kinds[found], starts[found], ends[found] = COLONS, i, i + 2
                 found += 1
             if flag & ROAD:

@@ -14,6 +14,8 @@ from headwater.data.privacy.recogniser import Anchor, Evidence, Label, Recognise
 from headwater.data.privacy.words import words
 
 LONGEST_CHAIN = 48
+MOST_CUES = 4
+"""Behind how many words that announce an address one is tried, the farthest first."""
 HAN = "[\u4e00-\u9fff]"
 NUMERAL = "(?:[甲乙丙丁]?[0-9]{1,5}[甲乙丙丁]?(?:[-—－之][0-9]{1,4})?|[一二三四五六七八九十百]{1,5})"
 PART = "(?:号楼|号院|栋|幢|座|单元|室|层|楼(?![道梯下上])|户|房间?|门|区(?!别)|号(?![码线]))"
@@ -32,6 +34,7 @@ DISTRICT = rf"(?:{HAN}{{1,6}}?(?:新区|开发区|自治县|区|县|旗|市))?"
 TOWNSHIP = rf"(?:{HAN}{{1,5}}?(?:街道|镇|乡|苏木))?"
 ADMIN = re.compile(PROVINCE + CITY + DISTRICT + TOWNSHIP)
 DISTRICT_NEXT = re.compile(rf"{HAN}{{1,4}}[区县]")
+NUMBERED_BEFORE = re.compile("[0-9](?:号(?!院)|栋|幢|座|室|组)")
 CHAIN = re.compile(r"[\u4e00-\u9fff0-9A-Za-z\-—－]+\Z")
 
 
@@ -40,7 +43,8 @@ def look(text: str, start: int, end: int) -> Iterator[Span]:
     chain = CHAIN.search(text, max(0, start - LONGEST_CHAIN), end)
     if chain is None:
         return
-    for first, sure in _starts(text, chain.start(), end):
+    begin = max((unit.end() for unit in NUMBERED_BEFORE.finditer(text, chain.start(), start)), default=chain.start())
+    for first, sure in _starts(text, begin, end):
         admin = ADMIN.match(text, first, end)
         from_road = admin.end() if admin else first
         if not (ROAD.fullmatch(text, from_road, end) or ROAD.fullmatch(text, first, end)):
@@ -66,7 +70,7 @@ def _starts(text: str, first: int, end: int) -> Iterator[tuple[int, bool]]:
         yield named[0], True
         yield from ((place, True) for place in named[1:3])
     cued = [first + place for place in range(len(chain), 0, -1) if _cue_before(chain, place)]
-    yield from ((place, False) for place in reversed(cued))
+    yield from ((place, False) for place in cued[-MOST_CUES:][::-1])
     yield first, False
 
 
