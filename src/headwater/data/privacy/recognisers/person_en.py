@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
@@ -45,6 +46,7 @@ def _is_name(first: str, last: str, *, cued: bool) -> bool:
 
 def _is_surname(last: str) -> bool:
     """Tell whether a surname is known, with or without its particle (O'Connor, De Luca, Smith-Jones)."""
+    last = unicodedata.normalize("NFKD", last).encode("ascii", "ignore").decode()
     return bool({last, last.split("-")[0], re.split("['’ ]", last)[-1]} & words("names_en", "last"))
 
 

@@ -19,9 +19,11 @@ LEAST = 5.0
 SURE = 9.0
 ANNOUNCED, TITLED = 4.0, 4.0
 """The weights of a word for a person before the name, and of a title behind it."""
+LISTED = 4.0
+"""The weight of a given name that is frequent as a whole."""
 LEFT_BOUNDARY = frozenset("：:，,。；;、（(「“\"'\n\r\t 　【[|！？!?/<>《》")
 RIGHT_BOUNDARY = frozenset("，,。；;、：:）)（(」”\"'\n\r\t 　】]|！？!?/<>《》")
-LINKS = frozenset("和与及跟同给对向由请找让被把为是在")
+LINKS = frozenset("和与及跟同给对向由请找让被把为是在据从经派")
 CALLED = re.compile(r"(?:[：:]|为|是|叫|姓名|名叫)?[ 　]{0,2}\Z")
 """What may stand between a cue and the name."""
 PARTICLES = frozenset("和于向由时从但那都来应能且同为以")
@@ -55,11 +57,13 @@ def _weigh(text: str, start: int, surname: int, length: int, announced: float) -
     if (typical == 0 or follows < 0) and (announced < ANNOUNCED or follows < 2):
         return 0.0
     if surname == 1 and first in characters("names_zh", "ambiguous"):
-        if follows < TITLED and (announced == 0 or (typical < 2 and text[start - 1] not in "：:")):
+        if typical < LISTED and follows < TITLED and (announced == 0 or (typical < 2 and text[start - 1] not in "：:")):
             return 0.0
-        announced -= 2.0 if first in PARTICLES or announced < 2 else 1.0
+        announced -= 0.0 if typical >= LISTED else 2.0 if first in PARTICLES or announced < 2 else 1.0
     elif surname == 2 or first in characters("names_zh", "frequent"):
         announced += 1.0
+    if len(given) == 2 and any(len(one) > 1 and text.startswith(one, start + length - 1) for one in _starting("after").get(given[1], ())):
+        return 0.0
     if first in PARTICLES and len(given) == 2 and given[0] in characters("names_zh", "surnames"):
         return 0.0
     return typical + announced + follows
@@ -70,7 +74,7 @@ def _typical(given: str) -> float:
     known = sum(one in characters("names_zh", "strong") for one in given)
     if len(given) == 1:
         return 2.0 * known
-    return 4.0 if given in words("names_zh", "given") else (0.0, 1.0, 3.0)[known]
+    return LISTED if given in words("names_zh", "given") else (0.0, 1.0, 3.0)[known]
 
 
 def _left(text: str, start: int) -> float:
