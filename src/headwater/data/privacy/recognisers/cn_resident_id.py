@@ -14,11 +14,13 @@ SHORT = re.compile(rf"{BEFORE}[1-9][0-9]{{5}}[0-9]{{2}}[01][0-9][0-3][0-9][0-9]{
 CUE = re.compile(r"身份证|证件|身份|居民|ID|identity", re.IGNORECASE)
 OTHER_NUMBER = re.compile(r"(?:单号|流水号|编号|序号|批号|order|serial|invoice)[ :：#]*\Z", re.IGNORECASE)
 REACH = 12
+REST = 6
+"""What may follow the last digit group: a separator, and the last group where it ends in X."""
 
 
 def look(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the identity numbers at a number or code. The short form has no check character: it must not follow another number's name."""
-    last = min(len(text), end + 4)
+    last = min(len(text), end + REST)
     for match in LONG.finditer(text, start, last):
         if is_resident_id(match[0].replace(" ", "").replace("-", "")):
             yield _span(match, "resident_id", 0.99, Evidence.CHECKSUM)

@@ -19,13 +19,13 @@ OTHER_NUMBER = re.compile(
     r"(?:单|单号|流水号?|编号|型号|批号|序列号|order|batch|serial|invoice|ticket|part|model|commit)(?: (?:no|number))?[ .:：#]*\Z",
     re.IGNORECASE,
 )
-REACH = 24
+REACH, REACH_BEHIND = 24, 6
 
 
 def look(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the document number at a code: by its own shape for Chinese ones, and near a word for the document for all."""
-    before = text[max(0, start - REACH) : start]
-    passport, permit = PASSPORT_CUE.search(before) is not None, PERMIT_CUE.search(before) is not None
+    before, after = text[max(0, start - REACH) : start], text[end : end + REACH_BEHIND]
+    passport, permit = (any(cue.search(side) for side in (before, after)) for cue in (PASSPORT_CUE, PERMIT_CUE))
     if not (passport or permit) and OTHER_NUMBER.search(before):
         return
     for rule, shape in SHAPES:
