@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
-from headwater.core.errors import BadInput, Refused
+from headwater.cli import main
+from headwater.core.errors import BadInput, HeadwaterError, Refused
 from headwater.data.privacy.documents import protect as protect_file
 from headwater.data.privacy.steps import anonymise, find_personal, protect
 from tests.bench import data_privacy as bench
-from tests.conftest import REPOSITORY, shared
+from tests.conftest import shared
 from tests.flow.data import one_step
 
 LINES = [
@@ -160,15 +161,20 @@ def by_pycanon(table: Path) -> dict[str, Any]:
 
 
 def headwater(*arguments: str, status: int = 0) -> Any:
-    done = subprocess.run([sys.executable, "-m", "headwater", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stderr
+    """Return what a command prints as JSON, or what it refuses with where `status` is not 0."""
+    done = CliRunner().invoke(main.app, [*arguments, "--json"])
+    if status == 0:
+        assert done.exception is None, done.output
+        return json.loads(done.stdout)
+    assert isinstance(done.exception, HeadwaterError)
+    assert done.exception.exit_code == status
+    return str(done.exception)
 
 
 def test_the_commands_count_protect_and_anonymise(documents: Path, tmp_path: Path) -> None:
-    assert headwater("data", "personal", str(documents), "--json")["labels"]["PHONE"] == 2
+    assert headwater("data", "personal", str(documents))["labels"]["PHONE"] == 2
     out = tmp_path / "out.jsonl"
-    headwater("data", "protect", str(documents), "--output", str(out), "--action", "PHONE=keep", "--json")
+    headwater("data", "protect", str(documents), "--output", str(out), "--action", "PHONE=keep")
     assert "13800001234" in out.read_text(encoding="utf-8")
     assert "王芳" not in out.read_text(encoding="utf-8")
     assert "The output is the source itself" in headwater("data", "protect", str(documents), "--output", str(documents), status=2)
@@ -181,15 +187,15 @@ def test_a_protected_table_is_registered_granted_and_asked_from_the_command_line
     )
     rows.write_text("age,sex\n" + "30,F\n40,M\n" * 50)
     command = ("data", "protected")
-    assert headwater(*command, "register", "people", str(declaration), "--rows", str(rows), "--data", data, "--json")["rows"] == 100
-    headwater(*command, "grant", "people", "city", "--epsilon", "1", "--reason", "test", "--data", data, "--json")
+    assert headwater(*command, "register", "people", str(declaration), "--rows", str(rows), "--data", data)["rows"] == 100
+    headwater(*command, "grant", "people", "city", "--epsilon", "1", "--reason", "test", "--data", data)
     told = headwater(
         *command, "ask", "people", '{"group_by": ["sex"], "measures": [{"kind": "mean", "column": "age"}]}', "--data", data, "--json"
     )
     assert [cell["figures"] for cell in told["cells"]] == [{"count": 50, "mean(age)": 30.0}, {"count": 50, "mean(age)": 40.0}]
-    assert headwater(*command, "ask", "people", '{"kind": "count", "epsilon": 0.4}', "--data", data, "--json")["epsilon"] == 0.4
+    assert headwater(*command, "ask", "people", '{"kind": "count", "epsilon": 0.4}', "--data", data)["epsilon"] == 0.4
     assert "has 0.6 of 1 left" in headwater(*command, "ask", "people", '{"kind": "count", "epsilon": 0.7}', "--data", data, status=1)
-    assert headwater(*command, "show", "people", "--data", data, "--json")["budgets"][1]["left"] == 0.6
+    assert headwater(*command, "show", "people", "--data", data)["budgets"][1]["left"] == 0.6
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("columns:\n  - {name: age, kind: number, minimum: 9, maximum: 1}\n")
     assert "wrong.yaml:2" in headwater(*command, "register", "other", str(wrong), "--rows", str(rows), "--data", data, status=2)

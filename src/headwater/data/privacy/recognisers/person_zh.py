@@ -36,7 +36,7 @@ def look(text: str, start: int, end: int) -> Iterator[Span]:
         return
     surname = 2 if text[start : start + 2] in words("names_zh", "compound_surnames") else 1
     announced = _left(text, start)
-    if surname == 1 and announced < ANNOUNCED and text[end] not in characters("names_zh", "strong"):
+    if surname == 1 and announced < ANNOUNCED and text[end : end + 1] not in characters("names_zh", "strong"):
         return
     best, chosen = 0.0, 0
     for length in (surname + 2, surname + 1):
