@@ -7,9 +7,10 @@ An exact question: its cells made, held against all earlier ones, counted, recor
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,17 +81,19 @@ def ask_private(platform: Platform, actor: Actor, name: str, question: PrivateQu
 
 def authorise(platform: Platform, actor: Actor, table: Protected, told: Mapping[str, Any], amount: int) -> str:
     """Spend and record a private question, and return its id once both are committed. Raises BudgetSpent, which is recorded too."""
-    at, identifier = platform.clock.now(), f"ask-{uuid.uuid4().hex}"
+    new = _new(platform, actor, table, "private", told)
 
     def work(connection: Connection) -> str:
-        because = budget.spend(connection, table.name, actor.organisation, amount, at=at)
-        state = "refused" if because else "authorised"
-        _record(connection, identifier, actor, table, "private", told, at, state, because, 0 if because else amount)
+        because = budget.spend(connection, table.name, actor.organisation, amount, at=new.asked_at)
+        if because:
+            _record(connection, replace(new, state="refused", because=because))
+        else:
+            _record(connection, replace(new, state="authorised", epsilon=amount / MICRO))
         return because
 
     if because := platform.db.write(work):
         raise BudgetSpent(because, "Ask with a smaller epsilon, or for a larger budget.", where=table.name)
-    return identifier
+    return new.id
 
 
 def ask_exact(platform: Platform, actor: Actor, name: str, question: AggregateQuestion) -> Asked:
@@ -100,81 +103,71 @@ def ask_exact(platform: Platform, actor: Actor, name: str, question: AggregateQu
     if (again := _answered(platform, table, actor.organisation, "exact", told)) is not None:
         return again
     frame = holding.read(platform.store, table.declared)
-    chosen = selected(frame, table, question.where)
-    made = cells.cells_of(frame.filter(chosen), question, table)
-    division = _division(frame, chosen, question, made)
+    made, division = divided(frame, question, table)
+    answer = given(made, question, table)
     for _ in range(ATTEMPTS):
-        seen, because = _weigh(platform, actor, table, frame, division, made)
-        found = _decide(platform, actor, table, told, made, seen, because)
-        if found is not None:
+        seen, earlier = _exact(platform, table, actor.organisation)
+        because = too_revealing(frame, table, earlier, division)
+        new = _new(platform, actor, table, "exact", told)
+        new = replace(new, state="refused", because=because) if because else replace(new, state="answered", answer=answer)
+        if (found := _decide(platform, new, seen)) is not None:
             return found
     raise Conflict("Other questions of this grantee came in between.", "Ask again.", where=table.name)
 
 
-def _weigh(
-    platform: Platform, actor: Actor, table: Protected, frame: pl.DataFrame, division: npt.NDArray[np.int64], made: list[Cell]
-) -> tuple[int, str]:
-    """Return how many questions were counted so far, and why this one may not be answered; empty where it may."""
+def too_revealing(frame: pl.DataFrame, table: Protected, earlier: Sequence[Asked], division: npt.NDArray[np.int64]) -> str:
+    """Return why an exact answer would tell too much, given those that were given before; empty where it would not."""
     least = table.declared.minimum_cell
-    with platform.db.read() as connection:
-        seen = budget.of(connection, table.name, actor.organisation).questions
-        earlier = _exact(connection, table, actor.organisation)
-    if sum(cell.rows for cell in made) < least:
-        return seen, TOO_FEW.format(least=least)
+    if int((division != overlap.OUTSIDE).sum()) < least:
+        return TOO_FEW.format(least=least)
     for one in earlier:
         before = AggregateQuestion.model_validate(one.question)
-        chosen = selected(frame, table, before.where)
-        its = cells.cells_of(frame.filter(chosen), before, table)
-        if overlap.too_alike(_division(frame, chosen, before, its), division, least):
-            return seen, ALIKE.format(least=least)
-    return seen, ""
+        if overlap.too_alike(divided(frame, before, table)[1], division, least):
+            return ALIKE.format(least=least)
+    return ""
 
 
-def _decide(
-    platform: Platform, actor: Actor, table: Protected, told: Mapping[str, Any], made: list[Cell], seen: int, because: str
-) -> Asked | None:
-    """Count, record and give the answer in one transaction; None where another question of the grantee came first."""
-    at, identifier = platform.clock.now(), f"ask-{uuid.uuid4().hex}"
+def divided(frame: pl.DataFrame, question: AggregateQuestion, table: Protected) -> tuple[list[Cell], npt.NDArray[np.int64]]:
+    """Return a question's cells, and the cell of each row of the table: from 0 where it is given, -1 outside, -2 where it is left out."""
+    import numpy as np
 
-    def work(connection: Connection) -> tuple[bool, str]:
-        refused = because
-        number: int | None = None
-        if not refused:
-            try:
-                number = budget.count_question(connection, table.name, actor.organisation, seen=seen)
-            except BudgetSpent as error:
-                refused = error.what
-            if number is None and not refused:
-                return False, ""
-        answer = None if refused else _given(made, told)
-        _record(connection, identifier, actor, table, "exact", told, at, "refused" if refused else "answered", refused, 0, number, answer)
-        return True, refused
-
-    done, refused = platform.db.write(work)
-    if refused:
-        kind = TooRevealing if because else BudgetSpent
-        raise kind(refused, "Ask about more rows, or with noise.", where=table.name)
-    return one(platform, identifier) if done else None
+    chosen = selected(frame, table, question.where)
+    within = frame.filter(chosen)
+    made = cells.cells_of(within, question, table)
+    numbers = {cell.key: place if cell.figures is not None else -2 for place, cell in enumerate(made)}
+    division = np.full(frame.height, overlap.OUTSIDE, np.int64)
+    keys = within.select(list(question.group_by)).iter_rows() if question.group_by else [()] * within.height
+    division[chosen.to_numpy()] = [numbers[key] for key in keys]
+    return made, division
 
 
-def _given(made: list[Cell], told: Mapping[str, Any]) -> dict[str, Any]:
+def given(made: Sequence[Cell], question: AggregateQuestion, table: Protected) -> dict[str, Any]:
+    """Return what is told of the cells. Empty ones are named among those left out: that a cell is not empty may be telling too."""
+    shown = {cell.key: dict(cell.figures) for cell in made if cell.figures is not None}
+    possible = itertools.product(*((*table.column(name).values, None) for name in question.group_by))
     return {
-        "group_by": list(told.get("group_by", ())),
-        "cells": [{"key": list(cell.key), "figures": dict(cell.figures)} for cell in made if cell.figures is not None],
-        "left_out": [list(cell.key) for cell in made if cell.figures is None],
+        "group_by": list(question.group_by),
+        "cells": [{"key": list(key), "figures": figures} for key, figures in shown.items()],
+        "left_out": [list(key) for key in possible if key not in shown],
     }
 
 
-def _division(frame: pl.DataFrame, chosen: pl.Series, question: AggregateQuestion, made: list[Cell]) -> npt.NDArray[np.int64]:
-    """Return the cell of each row of the table: from 0 where it was given, -1 outside, -2 where it was left out."""
-    import numpy as np
+def _decide(platform: Platform, new: Asked, seen: int) -> Asked | None:
+    """Count, record and return the question in one transaction; None where another of the grantee came first. Raises what refuses it."""
 
-    numbers = {cell.key: place if cell.figures is not None else -2 for place, cell in enumerate(made)}
-    division = np.full(frame.height, overlap.OUTSIDE, np.int64)
-    inside = chosen.to_numpy()
-    keys = frame.filter(chosen).select(list(question.group_by)).iter_rows() if question.group_by else [()] * int(inside.sum())
-    division[inside] = [numbers[key] for key in keys]
-    return division
+    def work(connection: Connection) -> Asked | None:
+        if new.because:
+            return _record(connection, new)
+        try:
+            number = budget.count_question(connection, new.table, new.grantee, seen=seen)
+        except BudgetSpent as error:
+            return _record(connection, replace(new, state="refused", because=error.what, answer=None))
+        return None if number is None else _record(connection, new, number)
+
+    found = platform.db.write(work)
+    if found is not None and found.state == "refused":
+        raise (TooRevealing if new.because else BudgetSpent)(found.because, "Ask about more rows, or with noise.", where=new.table)
+    return found
 
 
 def one(platform: Platform, identifier: str) -> Asked:
@@ -211,53 +204,39 @@ def _answered(platform: Platform, table: Protected, grantee: str, kind: str, tol
     return None if row is None else _asked(row)
 
 
-def _exact(connection: Connection, table: Protected, grantee: str) -> list[Asked]:
+def _exact(platform: Platform, table: Protected, grantee: str) -> tuple[int, list[Asked]]:
+    """Return how many exact questions of a grantee were counted, and those that were answered."""
     query = select(questions).where(
         questions.c.table == table.name, questions.c.grantee == grantee, questions.c.kind == "exact", questions.c.state == "answered"
     )
-    return [_asked(row) for row in connection.execute(query)]
+    with platform.db.read() as connection:
+        return budget.of(connection, table.name, grantee).questions, [_asked(row) for row in connection.execute(query)]
 
 
-def _record(
-    connection: Connection,
-    identifier: str,
-    actor: Actor,
-    table: Protected,
-    kind: str,
-    told: Mapping[str, Any],
-    at: datetime,
-    state: str,
-    because: str,
-    amount: int,
-    number: int | None = None,
-    answer: Mapping[str, Any] | None = None,
-) -> None:
-    body = {
-        "question": dict(told),
-        "grantee": actor.organisation,
-        "state": state,
-        "because": because,
-        "epsilon": amount / MICRO,
-        "id": identifier,
-    }
-    connection.execute(
-        insert(questions).values(
-            id=identifier,
-            table=table.name,
-            grantee=actor.organisation,
-            actor=actor.id,
-            asked_at=at,
-            kind=kind,
-            question=dict(told),
-            digest=canonical.digest(dict(told)),
-            number=number,
-            spent_micro=amount,
-            state=state,
-            because=because,
-            answer=None if answer is None else dict(answer),
-        )
+def _new(platform: Platform, actor: Actor, table: Protected, kind: str, told: Mapping[str, Any]) -> Asked:
+    return Asked(
+        id=f"ask-{uuid.uuid4().hex}",
+        table=table.name,
+        grantee=actor.organisation,
+        actor=actor.id,
+        asked_at=platform.clock.now(),
+        kind=kind,
+        question=dict(told),
+        epsilon=0.0,
+        state="",
+        because="",
+        answer=None,
     )
-    ledger.append(connection, f"privacy.{kind}", subject=table.name, actor=actor.id, at=at, body=body)
+
+
+def _record(connection: Connection, asked: Asked, number: int | None = None) -> Asked:
+    """Enter a question with its decision, here and in the ledger, and return it."""
+    values = {name: getattr(asked, name) for name in asked.__slots__ if name != "epsilon"}
+    values |= {"digest": canonical.digest(dict(asked.question)), "number": number, "spent_micro": round(asked.epsilon * MICRO)}
+    connection.execute(insert(questions).values(values))
+    body = {name: getattr(asked, name) for name in ("id", "grantee", "question", "state", "because", "epsilon")}
+    ledger.append(connection, f"privacy.{asked.kind}", subject=asked.table, actor=asked.actor, at=asked.asked_at, body=body)
+    return asked
 
 
 def _close(platform: Platform, actor: Actor, identifier: str, state: str, answer: dict[str, Any] | None) -> Asked:

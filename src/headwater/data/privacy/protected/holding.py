@@ -178,7 +178,7 @@ def _cast(frame: pl.DataFrame, column: Column, where: str) -> pl.Series:
         raise BadInput(f"There is no column '{column.name}'.", f"Columns: {', '.join(frame.columns)}.", where=where)
     cells = frame[column.name]
     if column.kind == "category":
-        return cells.cast(pl.String)
+        return _known(cells.cast(pl.String), column, where)
     if cells.dtype == pl.String:
         cells = cells.replace("", None)
     numbers = cells.cast(pl.Float64, strict=False)
@@ -190,6 +190,19 @@ def _cast(frame: pl.DataFrame, column: Column, where: str) -> pl.Series:
             where=f"{where}, row {wrong[0]}, column '{column.name}'",
         )
     return numbers.fill_nan(None)
+
+
+def _known(cells: pl.Series, column: Column, where: str) -> pl.Series:
+    """Return a category's cells, an empty text as missing. Raises BadInput for a value that is not declared: answers would tell it."""
+    cells = cells.replace("", None) if "" not in column.values else cells
+    wrong = (cells.is_not_null() & ~cells.is_in([*column.values])).arg_true()
+    if len(wrong):
+        raise BadInput(
+            f"'{str(cells[wrong[0]])[:40]}' is not a declared value.",
+            "Declare it.",
+            where=f"{where}, row {wrong[0]}, column '{column.name}'",
+        )
+    return cells
 
 
 def _table(row: Row[tuple[object, ...]]) -> Protected:
