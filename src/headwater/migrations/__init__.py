@@ -14,4 +14,5 @@ TABLE_MODULES = (
     "headwater.data.catalogue.tables",
     "headwater.data.authorisation.tables",
     "headwater.data.lineage",
+    "headwater.data.privacy.protected.tables",
 )
