@@ -140,13 +140,14 @@ class Batch:
         self._keep(np.flatnonzero(broken < 0))
 
     def _keep(self, stay: npt.NDArray[np.int64]) -> None:
-        counts, joined = self._counts, self._joined
+        counts, joined, words, before = self._counts, self._joined, dict(self._words), self.texts.offsets
         chosen = (stay[:, None] * self.width + np.arange(self.width)).ravel()
         self._forget()
         self.fields = self.fields.chosen(chosen)
         self.places = self.places[stay]
         self._joined = joined.chosen(stay) if joined is not None else None
         self._counts = (counts[0][stay], counts[1][stay]) if counts is not None else None
+        self._words.update({name: found.chosen(stay, before, self.texts.offsets) for name, found in words.items()})
 
     def _forget(self) -> None:
         self._joined, self._counts = None, None

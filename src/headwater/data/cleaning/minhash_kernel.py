@@ -49,7 +49,7 @@ def band_keys(points: Points, offsets: Offsets, lower: Words32, factors: Words32
                 hashed ^= hashed >> HIGH
             short = np.uint32((hashed * MIX) >> HIGH)
             for one in range(len(factors)):
-                value = factors[one] * short + shifts[one]
+                value = np.uint32(factors[one] * short + shifts[one])
                 least[one] = min(least[one], value)
         for band in range(keys.shape[1]):
             key = np.uint64(band + 1)

@@ -31,6 +31,15 @@ class Words:
     lengths: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
 
+    def chosen(self, documents: npt.NDArray[np.int64], before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> Words:
+        """Return the words of some documents, whose texts were at the offsets `before` and are now alone at the offsets `after`."""
+        counts = np.diff(self.ends)[documents]
+        ends = np.zeros(len(documents) + 1, dtype=np.int64)
+        np.cumsum(counts, out=ends[1:])
+        places = np.arange(ends[-1]) + np.repeat(self.ends[documents] - ends[:-1], counts)
+        moved = np.repeat(after[:-1] - before[documents], counts)
+        return Words(starts=self.starts[places] + moved, lengths=self.lengths[places], ends=ends)
+
 
 def find_words(points: npt.NDArray[np.uint32], offsets: npt.NDArray[np.int64], tokeniser: Tokeniser) -> Words:
     """Return the words of all documents."""
