@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LANGUAGE = "zho"
+LANGUAGE = "zho_Hani"  # datatrove's plain "zho" splits at spaces; this one is Chinese by jieba
 STOP_WORDS = ["的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with"]
 QUALITY = {"min_doc_words": 50, "max_doc_words": 100000, "min_avg_word_length": 1, "max_avg_word_length": 10, "stop_words": STOP_WORDS}
 

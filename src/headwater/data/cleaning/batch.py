@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class Texts(NamedTuple):
         """Return the texts as strings."""
         whole = self.points.tobytes().decode("utf-32-le")
         places = self.offsets.tolist()
-        return [whole[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+        return [whole[begin:end] for begin, end in pairwise(places)]
 
     def chosen(self, places: npt.NDArray[np.int64]) -> Texts:
         """Return some of the texts."""

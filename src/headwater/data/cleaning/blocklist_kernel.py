@@ -19,14 +19,14 @@ PREFIX, TERM = 1, 2
 
 
 @compiled
-def extended(hashed: int, code: int) -> int:
+def extended(hashed: np.uint64, code: np.uint32) -> np.uint64:
     """Return the hash of a text that is one code point longer."""
     mixed = (np.uint64(hashed) ^ np.uint64(code + 1)) * STEP
     return mixed ^ (mixed >> TURN)
 
 
 @compiled
-def slot_of(keys: Hashes, kinds: Kinds, bits: int, hashed: int) -> int:
+def slot_of(keys: Hashes, kinds: Kinds, bits: int, hashed: np.uint64) -> np.int64:
     """Return the slot of a hash, or of the empty one where it would go."""
     slot = np.int64(np.uint64(hashed) >> np.uint64(64 - bits))
     while kinds[slot] and keys[slot] != hashed:

@@ -35,7 +35,7 @@ def _mask(character: str) -> int:
     code = ord(character)
     mask = 0
     if category[0] == "L":
-        mask |= LETTER | _script(character, code)
+        mask |= LETTER | _script(code)
     if character.isdigit() or character.isnumeric():
         mask |= DIGIT
     if character.isspace():
@@ -53,7 +53,7 @@ def _mask(character: str) -> int:
     return mask
 
 
-def _script(character: str, code: int) -> int:
+def _script(code: int) -> int:
     if any(first <= code <= last for first, last in HAN_RANGES):
         return HAN
     if code < 0x250 or 0x1E00 <= code < 0x1F00:

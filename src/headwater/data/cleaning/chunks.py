@@ -112,7 +112,9 @@ def _csv(source: Source, meter: Meter) -> Iterator[dict[str, Any]]:
                 yield {"rows": tuple(rows), "first_row": first, "size": size}
                 rows, size, first = [], 0, row
     except csv.Error as error:
-        raise BadInput(f"This is not valid CSV: {error}.", "Look for an unclosed quote here.", where=f"{source.name}:{before + 1}") from error
+        raise BadInput(
+            f"This is not valid CSV: {error}.", "Look for an unclosed quote here.", where=f"{source.name}:{before + 1}"
+        ) from error
     if rows:
         yield {"rows": tuple(rows), "first_row": first, "size": size}
 
@@ -126,7 +128,7 @@ def _header(cells: list[str], source: Source) -> list[str]:
 
 
 def _encoding(source: Source, meter: Meter) -> str:
-    """Return the encoding of a whole file: UTF-8 with or without a mark, else GB18030. Raises BadInput naming both bytes that do not fit."""
+    """Return the encoding of a whole file: UTF-8 with or without a mark, else GB18030. Raises BadInput naming the bytes that do not fit."""
     wrong: list[int] = []
     for encoding in ("utf-8-sig", "gb18030"):
         decoder = codecs.getincrementaldecoder(encoding)()
@@ -181,7 +183,9 @@ def _texts(source: Source, meter: Meter) -> Iterator[dict[str, Any]]:
     for path in source.files:
         one = path.stat().st_size
         if one > meter.limits.document_mib * MIB:
-            raise LimitExceeded(f"The file has {one / MIB:.0f} MiB; a document may have {meter.limits.document_mib}.", where=f"{source.name}/{path.name}")
+            raise LimitExceeded(
+                f"The file has {one / MIB:.0f} MiB; a document may have {meter.limits.document_mib}.", where=f"{source.name}/{path.name}"
+            )
         meter.count(one, source)
         group.append(path)
         size += one

@@ -26,6 +26,10 @@ STAYS = -1
 CACHED_POINTS = 8 << 20
 
 
+def quiet(share: float) -> None:
+    """Say nothing of progress."""
+
+
 class Shingles(NamedTuple):
     """A text's set of shingles."""
 
@@ -137,7 +141,7 @@ class Judge:
         return made
 
 
-def near(stage: NearDuplicates, buckets: Buckets, text: Text, count: int, progress: Callable[[float], None] = lambda share: None) -> Verdicts:
+def near(stage: NearDuplicates, buckets: Buckets, text: Text, count: int, progress: Callable[[float], None] = quiet) -> Verdicts:
     """Return the records that are as similar as the stage says to one of a lower rank that stays."""
     partner, similarity = np.full(count, STAYS), np.zeros(count)
     judge = Judge(text)

@@ -38,14 +38,14 @@ class Seen(NamedTuple):
 
 
 @compiled
-def mixed(value: int) -> int:
+def mixed(value: np.uint64) -> np.uint64:
     """Return a hash whose high bits depend on all bits."""
     value = np.uint64(value) * MIX
     return (value ^ (value >> TURN)) * MIX
 
 
 @compiled
-def slot_for(seen: Seen, bits: int, stamp: int, key: int) -> int:
+def slot_for(seen: Seen, bits: int, stamp: int, key: np.uint64) -> np.int64:
     """Return the slot of a key, or the free one where it goes."""
     mask = (1 << bits) - 1
     slot = np.int64(mixed(key) >> np.uint64(64 - bits))
@@ -110,7 +110,7 @@ def top_gram(sums: Hashes, inverses: Hashes, before: Integers, words: int, n: in
         seen.times[slot] += 1
         if seen.times[slot] > best or (seen.times[slot] == best and seen.firsts[slot] < first):
             best, first = seen.times[slot], seen.firsts[slot]
-    return best * (before[first + n] - before[first] + n - 1)
+    return int(best * (before[first + n] - before[first] + n - 1))
 
 
 @compiled

@@ -40,7 +40,7 @@ def shingled(text: npt.NDArray[np.uint8], lower: Points) -> Any:
 
 
 @compiled
-def slot_of(table: Places, bits: int, points: Points, place: int, owner: Points) -> int:
+def slot_of(table: Places, bits: int, points: Points, place: int, owner: Points) -> np.int64:
     """Return the slot of the shingle at `place` of `points` in the table over `owner`, or the free one where it would go."""
     hashed = np.uint64(0)
     for one in range(SHINGLE):

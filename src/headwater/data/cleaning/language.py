@@ -65,4 +65,4 @@ def languages(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float
 def _function_words() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     groups = {language_kernel.word_hash(Texts.of([word]).points): group for group in (1, 0) for word in (ENGLISH, OTHERS)[group].split()}
     hashes = np.array(sorted(groups), dtype=np.uint64)
-    return hashes, np.array([groups[int(one)] for one in hashes], dtype=np.int64)
+    return hashes, np.array([groups[one] for one in hashes], dtype=np.int64)

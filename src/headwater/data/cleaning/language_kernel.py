@@ -18,14 +18,14 @@ LONGEST = 6
 
 
 @compiled
-def extended(hashed: int, code: int) -> int:
+def extended(hashed: np.uint64, code: np.uint32) -> np.uint64:
     """Return the hash of a word that is one code point longer."""
     mixed = (np.uint64(hashed) ^ np.uint64(code + 1)) * BASE
     return mixed ^ (mixed >> HIGH)
 
 
 @compiled_entry
-def word_hash(points: Points) -> int:
+def word_hash(points: Points) -> np.uint64:
     """Return the hash of one word."""
     hashed = np.uint64(0)
     for place in range(len(points)):

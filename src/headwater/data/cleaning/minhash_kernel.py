@@ -23,9 +23,9 @@ LARGEST = np.uint32(0xFFFFFFFF)
 
 
 @compiled
-def lowered(code: int, lower: Words32) -> int:
+def lowered(code: np.uint32, lower: Words32) -> np.uint32:
     """Return the lower-case form of a code point."""
-    return lower[code] if code < TABLED else np.uint32(code)
+    return np.uint32(lower[code]) if code < TABLED else code
 
 
 @compiled_entry

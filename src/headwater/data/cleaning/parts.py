@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from headwater.data.cleaning.characters import lower
 from headwater.data.cleaning.chunks import Chunk
 from headwater.data.cleaning.recipe import Recipe
 from headwater.data.cleaning.records import Record, Records
-from headwater.data.cleaning.stages import EDIT, NearDuplicates
+from headwater.data.cleaning.stages import NearDuplicates
 
 LEVEL = 3
 EXAMPLES = 3
@@ -176,7 +175,14 @@ def _write_removed(plan: Plan, chunk: Chunk, found: Records, batch: Batch) -> di
     for broken in found.broken:
         reasons["read.broken"] += 1
         examples.setdefault("read.broken", []).append(broken.where)
-        told = {"stage": "read", "code": "read.broken", "what": broken.what, "where": broken.where, "source": chunk.source, "row": broken.row}
+        told = {
+            "stage": "read",
+            "code": "read.broken",
+            "what": broken.what,
+            "where": broken.where,
+            "source": chunk.source,
+            "row": broken.row,
+        }
         lines.append(records.dumped({"removed": told, "text": broken.text}) + b"\n")
     put(plan.file(chunk.number, "removed"), packed(b"".join(lines)))
     return {"reasons": dict(reasons), "examples": {code: ids[:EXAMPLES] for code, ids in examples.items()}}

@@ -16,4 +16,4 @@ class PersonalData(Stage):
 
     def apply(self, batch: Batch) -> int:
         """Edit each text."""
-        return 0
+        return len(batch) * 0

@@ -12,11 +12,11 @@ stages:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -24,10 +24,13 @@ from headwater.core import canonical
 from headwater.core.errors import BadFile, NotFound, Problem
 from headwater.core.yaml_file import Part, parse, place, validated
 from headwater.core.yaml_lines import Located
-from headwater.data.cleaning import blocklist, language, personal, stages
+from headwater.data.cleaning import blocklist, images, language, personal, stages
+from headwater.data.cleaning.images import ImageStage
 from headwater.data.cleaning.stages import COMPARE, EDIT, JUDGE, ExactDuplicates, NearDuplicates, Stage
 
 KIND = "cleaning recipe"
+TEXT_SCHEMA, IMAGE_SCHEMA = "headwater.cleaning/1", "headwater.image-cleaning/1"
+S = TypeVar("S", bound=Part)
 STAGES: dict[str, type[Stage]] = {
     one.name: one
     for one in (
@@ -51,9 +54,33 @@ class Written(Part):
     stages: tuple[str | dict[str, Any], ...] = Field(min_length=1, max_length=100)
 
 
+class WrittenForImages(Part):
+    """A recipe for images as it stands in its file."""
+
+    schema_: Literal["headwater.image-cleaning/1"] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    stages: tuple[str | dict[str, Any], ...] = Field(min_length=1, max_length=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecipe:
+    """A checked recipe for images; its stages are applied in the order of `images.STAGES`."""
+
+    name: str
+    stages: tuple[ImageStage, ...]
+
+    def told(self) -> dict[str, Any]:
+        """Return the recipe with every setting written out."""
+        return {"name": self.name, "stages": [{stage.name: stage.model_dump(mode="json")} for stage in self.stages]}
+
+    def digest(self) -> str:
+        """Return the digest of the recipe."""
+        return canonical.digest(self.told())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A checked recipe."""
+    """A checked recipe for text."""
 
     name: str
     text: tuple[str, ...]
@@ -80,16 +107,25 @@ class Recipe:
         return canonical.digest(self.told())
 
 
-def read(data: str | bytes, name: str) -> Recipe:
+def read(data: str | bytes, name: str) -> Recipe | ImageRecipe:
     """Return a recipe. Raises BadFile with every problem and its line."""
     located = parse(data, name, KIND)
+    if isinstance(located.value, dict) and located.value.get("schema") == IMAGE_SCHEMA:
+        return _for_images(located, name)
+    return _for_text(located, name)
+
+
+def _for_images(located: Located, name: str) -> ImageRecipe:
+    written = validated(WrittenForImages, located, name, KIND)
+    built = _stages(written.stages, images.STAGES, located, name)
+    order = list(images.STAGES)
+    return ImageRecipe(name=written.name, stages=tuple(sorted(built, key=lambda stage: order.index(stage.name))))
+
+
+def _for_text(located: Located, name: str) -> Recipe:
     written = validated(Written, located, name, KIND)
-    problems: list[Problem] = []
-    built = [_stage(number, one, located, name, problems) for number, one in enumerate(written.stages)]
-    known = [stage for stage in built if stage is not None]
-    if not problems:
-        problems += _out_of_order(known, located, name)
-    if problems:
+    known = _stages(written.stages, STAGES, located, name)
+    if problems := _out_of_order(known, located, name):
         raise BadFile(problems, KIND)
     text = () if written.text == "*" else (written.text,) if isinstance(written.text, str) else written.text
     return Recipe(
@@ -104,21 +140,30 @@ def read(data: str | bytes, name: str) -> Recipe:
     )
 
 
-def _stage(number: int, written: str | dict[str, Any], located: Located, name: str, problems: list[Problem]) -> Stage | None:
+def _stages(written: Sequence[str | dict[str, Any]], kinds: Mapping[str, type[S]], located: Located, name: str) -> list[S]:
+    """Return the stages. Raises BadFile with the problems of all of them."""
+    problems: list[Problem] = []
+    built = []
+    for number, one in enumerate(written):
+        try:
+            built.append(_stage(number, one, kinds, located, name))
+        except BadFile as error:
+            problems.extend(error.problems)
+    if problems:
+        raise BadFile(problems, KIND)
+    return built
+
+
+def _stage(number: int, written: str | dict[str, Any], kinds: Mapping[str, type[S]], located: Located, name: str) -> S:
     where = place(located, ("stages", number), name)
     if isinstance(written, dict) and len(written) != 1:
-        problems.append(Problem(where=where, what="A stage is one name with its settings.", hint="Write `- length: {least: 50}`."))
-        return None
+        raise BadFile([Problem(where=where, what="A stage is one name with its settings.", hint="Write `- length: {least: 50}`.")], KIND)
     kind, settings = (written, {}) if isinstance(written, str) else next(iter(written.items()))
-    if kind not in STAGES:
-        problems.append(Problem(where=where, what=f"There is no stage '{kind}'.", hint=f"There are: {', '.join(STAGES)}."))
-        return None
-    inner = Located(value=settings or {}, lines={path[3:]: line for path, line in located.lines.items() if path[:3] == ("stages", number, kind)})
-    try:
-        return validated(STAGES[kind], inner, name, KIND)
-    except BadFile as error:
-        problems.extend(error.problems)
-        return None
+    if kind not in kinds:
+        raise BadFile([Problem(where=where, what=f"There is no stage '{kind}'.", hint=f"There are: {', '.join(kinds)}.")], KIND)
+    before = ("stages", number, kind)
+    inner = Located(value=settings or {}, lines={path[3:]: line for path, line in located.lines.items() if path[:3] == before})
+    return validated(kinds[kind], inner, name, KIND)
 
 
 def _out_of_order(known: Sequence[Stage], located: Located, name: str) -> list[Problem]:
@@ -145,14 +190,17 @@ def presets() -> tuple[str, ...]:
     return tuple(sorted(one.name.removesuffix(".yaml") for one in _shipped().iterdir() if one.name.endswith(".yaml")))
 
 
-def load(named: str) -> Recipe:
-    """Return a shipped recipe by name, or one from a file. Raises NotFound or BadFile."""
-    if named in presets():
-        return read(_shipped().joinpath(f"{named}.yaml").read_bytes(), f"{named}.yaml")
+def shipped(name: str) -> Recipe | ImageRecipe:
+    """Return a recipe that comes with Headwater. Raises NotFound."""
+    if name not in presets():
+        raise NotFound(f"No recipe '{name}' comes with Headwater.", f"There are: {', '.join(presets())}.")
+    return read(_shipped().joinpath(f"{name}.yaml").read_bytes(), f"{name}.yaml")
+
+
+def load(named: str) -> Recipe | ImageRecipe:
+    """Return a recipe from a file, or one that comes with Headwater by its name. Raises NotFound or BadFile."""
     path = Path(named)
-    if not path.is_file():
-        raise NotFound(f"There is no recipe '{named}', as a file or among those that come with Headwater.", f"There are: {', '.join(presets())}.")
-    return read(path.read_bytes(), path.name)
+    return read(path.read_bytes(), path.name) if path.is_file() else shipped(named)
 
 
 def _shipped() -> Any:

@@ -150,12 +150,16 @@ def _row_group(chunk: Chunk, group: tuple[Any, int, int]) -> Iterator[tuple[int,
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024, row_groups=[number]):
                 if batch.nbytes > 16 * largest:
-                    raise LimitExceeded(f"Rows from {row} on unpack to {batch.nbytes >> 20} MiB.", "Raise the limit of a document.", where=chunk.source)
+                    raise LimitExceeded(
+                        f"Rows from {row} on unpack to {batch.nbytes >> 20} MiB.", "Raise the limit of a document.", where=chunk.source
+                    )
                 for values in batch.to_pylist():
                     yield row, f"{chunk.source}, row {row}", values, None
                     row += 1
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"The Parquet file cannot be read: {error}.", "It may be cut short: copy it again.", where=f"{chunk.source}, row {row}") from error
+        raise BadInput(
+            f"The Parquet file cannot be read: {error}.", "It may be cut short: copy it again.", where=f"{chunk.source}, row {row}"
+        ) from error
 
 
 def _text_files(chunk: Chunk, records: Records) -> Iterator[tuple[int, str, Row, bytes | None]]:

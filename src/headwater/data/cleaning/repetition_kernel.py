@@ -68,10 +68,10 @@ def character_repetition(points: Points, offsets: Offsets, n: int, ratio: npt.ND
         histogram[: most + 1] = 0
         for slot in range(mask + 1):
             histogram[times[slot]] += 1
-        left = min(np.int64(np.sqrt(distinct)), repeated)
+        left = int(min(int(np.sqrt(distinct)), repeated))
         covered = 0
         for count in range(most, 1, -1):
-            taken = min(left, histogram[count])
+            taken = int(min(left, histogram[count]))
             covered += taken * count
             left -= taken
             if left == 0:

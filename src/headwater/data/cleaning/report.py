@@ -52,9 +52,9 @@ def funnel(recipe: Recipe, summaries: Sequence[dict[str, Any]], compared: Compar
         own = [one["stages"][place] for one in summaries]
         rows.append({"stage": stage.name} | {key: sum(one[key] for one in own) for key in ("in", "out", "changed")})
     left = compared.records
-    for stage, gone in ((recipe.exact, compared.exact), (recipe.near, compared.near)):
-        if stage is not None:
-            rows.append({"stage": EXACT if stage is recipe.exact else NEAR, "in": left, "out": left - gone, "changed": 0})
+    for name, asked, gone in ((EXACT, recipe.exact, compared.exact), (NEAR, recipe.near, compared.near)):
+        if asked is not None:
+            rows.append({"stage": name, "in": left, "out": left - gone, "changed": 0})
             left -= gone
     return rows
 

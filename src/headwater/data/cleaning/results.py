@@ -134,12 +134,16 @@ def finish(plan: Plan, verdicts: Path, form: str, number: int) -> dict[str, Any]
     lines, rows, ids = table.column("line"), table.column("row"), table.column("id")
     stays = np.flatnonzero(partner == STAYS)
     _write_kept(plan, number, form, [lines[place].as_py() for place in stays.tolist()])
-    gone, reasons, examples = [], Counter[str](), {}
+    gone: list[bytes] = []
+    reasons: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
     for place in np.flatnonzero(partner != STAYS).tolist():
         stage = NEAR if near_ones[place] else EXACT
         limit = plan.recipe.near.jaccard if near_ones[place] and plan.recipe.near else None
         why = Removal(stage, "near" if near_ones[place] else "same", float(similarity[place]), limit)
-        gone.append(removed_line(why, summary["source"], rows[place].as_py(), lines[place].as_py(), like=_id_of(plan, starts, int(partner[place]))))
+        gone.append(
+            removed_line(why, summary["source"], rows[place].as_py(), lines[place].as_py(), like=_id_of(plan, starts, int(partner[place])))
+        )
         reasons[why.code] += 1
         examples.setdefault(why.code, []).append(ids[place].as_py())
     put(plan.file(number, "gone"), packed(b"".join(gone)))

@@ -20,17 +20,18 @@ from typing import Any, Literal
 from headwater import __version__
 from headwater.core import canonical
 from headwater.core.errors import Conflict, Unavailable
-from headwater.data.cleaning import chunks, executors, report, results, sources
+from headwater.data.cleaning import chunks, executors, image_pass, report, results, sources
 from headwater.data.cleaning.chunks import Chunk
 from headwater.data.cleaning.executors import Executor, Kind
 from headwater.data.cleaning.parts import Plan, process, put, writing
-from headwater.data.cleaning.recipe import Recipe
+from headwater.data.cleaning.recipe import ImageRecipe, Recipe
 from headwater.data.cleaning.sources import MIB, Limits, Source
 
 Form = Literal["jsonl", "parquet"]
 Progress = Callable[[float, float, str], None]
 FIRST_PASS, COMPARING = 0.8, 0.1
 SPARE = 64 * MIB
+UNLESS_TOLD = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,9 @@ class Order:
 
     inputs: tuple[Path, ...]
     out: Path
-    recipe: Recipe
+    recipe: Recipe | ImageRecipe
     form: Form = "jsonl"
-    limits: Limits = Limits()
+    limits: Limits = UNLESS_TOLD
     workers: int = 1
     on: Kind = "local"
 
@@ -52,18 +53,22 @@ def quiet(done: float, total: float, note: str) -> None:
 
 def clean(order: Order, progress: Progress = quiet) -> dict[str, Any]:
     """Clean the input into the folder `out` and return the report. Raises Conflict where `out` exists or another run is at it."""
-    found = sources.find(order.inputs)
+    found = sources.find_images(order.inputs) if isinstance(order.recipe, ImageRecipe) else sources.find(order.inputs)
     if order.out.exists():
         raise Conflict(f"'{order.out}' exists already.", "Name a folder that does not, or remove it.")
     work = order.out.with_name(order.out.name + ".work")
-    with _own(work, order, found):
+    with _own(work, order, found), writing(work):
+        result = work / "result"
+        shutil.rmtree(result, ignore_errors=True)
+        result.mkdir()
         executor = executors.opened(order.on, order.workers)
         try:
-            with writing(work):
-                told = _passes(order, found, work, executor, progress)
+            if isinstance(order.recipe, ImageRecipe):
+                told = image_pass.clean(order.recipe, found, result, executor, progress)
+            else:
+                told = _passes(order, order.recipe, found, work, executor, progress)
         finally:
             executor.close()
-        result = work / "result"
         put(result / "report.json", json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n")
         put(result / "report.html", report.page(told).encode())
         result.rename(order.out)
@@ -99,20 +104,19 @@ def _refuse_a_small_disk(order: Order, found: Sequence[Source]) -> None:
     needed = sum(one.size for one in found) + SPARE
     free = shutil.disk_usage(order.out.absolute().parent if order.out.absolute().parent.exists() else Path.cwd()).free
     if free < needed:
-        raise Unavailable(f"The disk has {free / MIB:.0f} MiB free; at least {needed / MIB:.0f} are needed.", "Free some, or write elsewhere.")
+        raise Unavailable(
+            f"The disk has {free / MIB:.0f} MiB free; at least {needed / MIB:.0f} are needed.", "Free some, or write elsewhere."
+        )
 
 
-def _passes(order: Order, found: Sequence[Source], work: Path, executor: Executor, progress: Progress) -> dict[str, Any]:
-    plan = Plan(recipe=order.recipe, parts=work / "parts")
+def _passes(order: Order, recipe: Recipe, found: Sequence[Source], work: Path, executor: Executor, progress: Progress) -> dict[str, Any]:
+    plan = Plan(recipe=recipe, parts=work / "parts")
     summaries = _first_pass(plan, order, found, executor, progress)
     verdicts = results.compare(plan, len(summaries), lambda share: progress(FIRST_PASS + COMPARING * share, 1, "comparing"))
-    result = work / "result"
-    shutil.rmtree(result, ignore_errors=True)
-    result.mkdir()
     written = list(executor.run(partial(results.finish, plan, verdicts.folder, order.form), range(len(summaries))))
     progress(0.98, 1, "writing")
-    results.assemble(plan, len(summaries), order.form, result)
-    return report.made(order.recipe, found, summaries, sorted(written, key=lambda one: int(one["number"])), verdicts)
+    results.assemble(plan, len(summaries), order.form, work / "result")
+    return report.made(recipe, found, summaries, sorted(written, key=lambda one: int(one["number"])), verdicts)
 
 
 def _first_pass(plan: Plan, order: Order, found: Sequence[Source], executor: Executor, progress: Progress) -> list[dict[str, Any]]:

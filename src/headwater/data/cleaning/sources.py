@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from headwater.core.errors import BadInput, LimitExceeded, NotFound
 
-Form = Literal["jsonl", "csv", "parquet", "text"]
+Form = Literal["jsonl", "csv", "parquet", "text", "images"]
 ENDINGS: dict[str, Form] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 TEXT_ENDINGS = (".txt", ".md", ".rst")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 PACKED = {".zst": "zstd", ".gz": "gzip"}
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
 MIB = 1 << 20
@@ -63,6 +64,25 @@ def find(inputs: Sequence[Path]) -> tuple[Source, ...]:
             raise NotFound(f"There is no file or folder '{printable(str(path))}'.", "Check the path.")
     if not found:
         raise BadInput("The input holds no documents.", f"Files that are read end with {', '.join((*ENDINGS, *TEXT_ENDINGS))}.")
+    return tuple(found)
+
+
+def find_images(inputs: Sequence[Path]) -> tuple[Source, ...]:
+    """Return the folders of images, each with its files by name. Links are not followed."""
+    found = []
+    for folder in inputs:
+        if not folder.is_dir():
+            raise BadInput(f"'{printable(str(folder))}' is not a folder.", "Images are cleaned folder by folder.")
+        files = tuple(
+            sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGE_ENDINGS and one.is_file() and not one.is_symlink())
+        )
+        if not files:
+            raise BadInput("The folder holds no images.", f"Images end with {', '.join(IMAGE_ENDINGS)}.", where=printable(str(folder)))
+        stats = [one.stat() for one in files]
+        size, changed = sum(one.st_size for one in stats), max(one.st_mtime_ns for one in stats)
+        found.append(
+            Source(path=folder, name=printable(folder.name), form="images", packed=None, size=size, changed_ns=changed, files=files)
+        )
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from enum import IntEnum
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,8 +21,16 @@ from headwater.data.cleaning.batch import Batch, Rule, Texts
 from headwater.data.cleaning.characters import CONTROL, DIGIT, LETTER, SPECIAL, table
 from headwater.data.cleaning.words import Tokeniser
 
-Order = Literal[0, 1, 2]
-EDIT, JUDGE, COMPARE = 0, 1, 2
+
+class Order(IntEnum):
+    """A recipe's three parts, in order."""
+
+    EDIT = 0
+    JUDGE = 1
+    COMPARE = 2
+
+
+EDIT, JUDGE, COMPARE = Order
 
 
 class Stage(Part):
@@ -65,7 +74,8 @@ class Normalise(Stage):
 
     unicode: Literal["keep", "NFC", "NFKC"] = Field("NFC", description="Unicode normal form; NFKC also makes full-width letters plain.")
     lines: Literal["keep", "newline", "paragraphs"] = Field(
-        "newline", description="`newline` makes every line end a newline; `paragraphs` also leaves at most one empty line between two lines."
+        "newline",
+        description="`newline` makes every line end a newline; `paragraphs` also leaves at most one empty line between two lines.",
     )
     collapse_spaces: bool = Field(False, description="Make each run of spaces one.")
 
@@ -159,6 +169,9 @@ class Length(Judge):
 class Share(Judge):
     """Base of judges of a share of the characters."""
 
+    mask: ClassVar[int]
+    """Which characters count: a bit of `characters`."""
+
     least: float = Field(0.0, ge=0, le=1)
     most: float = Field(1.0, ge=0, le=1)
 
@@ -166,72 +179,59 @@ class Share(Judge):
         """Return the bounds."""
         return self.least, self.most
 
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return how many characters count."""
-        raise NotImplementedError
-
     def figures(self, batch: Batch) -> npt.NDArray[np.float64]:
         """Return the shares; 0 for an empty text."""
-        return self.of(*batch.counts()) / np.maximum(batch.texts.lengths(), 1)
+        counts, _ = batch.counts()
+        return counts[:, self.mask.bit_length() - 1] / np.maximum(batch.texts.lengths(), 1)
 
 
 class Alphanumeric(Share):
     """Keep texts with enough letters and digits, Han letters among them."""
 
     name: ClassVar[str] = "alphanumeric"
+
     least: float = Field(0.25, ge=0, le=1)
 
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the letters and digits."""
-        return alnum
+    def figures(self, batch: Batch) -> npt.NDArray[np.float64]:
+        """Return the shares; 0 for an empty text."""
+        _, alnum = batch.counts()
+        return alnum / np.maximum(batch.texts.lengths(), 1)
 
 
 class SpecialCharacters(Share):
     """Keep texts without too many punctuation marks, symbols, spaces and numbers."""
 
     name: ClassVar[str] = "special_characters"
-    most: float = Field(0.6, ge=0, le=1)
+    mask: ClassVar[int] = SPECIAL
 
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the special characters."""
-        return counts[:, _bit(SPECIAL)]
+    most: float = Field(0.6, ge=0, le=1)
 
 
 class Digits(Share):
     """Keep texts without too many digits: tables and logs."""
 
     name: ClassVar[str] = "digits"
-    most: float = Field(0.3, ge=0, le=1)
+    mask: ClassVar[int] = DIGIT
 
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the digits."""
-        return counts[:, _bit(DIGIT)]
+    most: float = Field(0.3, ge=0, le=1)
 
 
 class ControlCharacters(Share):
-    """Keep texts without control characters and unassigned code points: broken decoding. Put `normalise` last to see them."""
+    """Keep texts without control characters and unassigned code points: broken decoding. Without `normalise`, which drops them."""
 
     name: ClassVar[str] = "control_characters"
-    most: float = Field(0.0, ge=0, le=1)
+    mask: ClassVar[int] = CONTROL
 
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the control characters."""
-        return counts[:, _bit(CONTROL)]
+    most: float = Field(0.0, ge=0, le=1)
 
 
 class Letters(Share):
     """Keep texts with enough letters."""
 
     name: ClassVar[str] = "letters"
+    mask: ClassVar[int] = LETTER
+
     least: float = Field(0.2, ge=0, le=1)
-
-    def of(self, counts: npt.NDArray[np.int64], alnum: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the letters."""
-        return counts[:, _bit(LETTER)]
-
-
-def _bit(mask: int) -> int:
-    return mask.bit_length() - 1
 
 
 class CharacterRepetition(Judge):
@@ -304,7 +304,7 @@ class GopherQuality(Stage):
     most_ellipsis_lines: float = Field(0.3, ge=0, le=1)
     least_words_with_letters: float = Field(0.8, ge=0, le=1)
     least_stop_words: int = Field(2, ge=0)
-    stop_words: tuple[str, ...] = tuple("的 是 在 和 了 有 不 the be to of and that have with".split())
+    stop_words: tuple[str, ...] = ("的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with")
 
     def apply(self, batch: Batch) -> int:
         """Judge each document."""

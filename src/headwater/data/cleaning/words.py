@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -78,9 +78,8 @@ def hidden() -> Hidden:
     return Hidden(start, step, emit)
 
 
-def _model(part: str) -> dict[str, dict[str, float]]:
-    found = runpy.run_path(str(_jieba() / "finalseg" / f"prob_{part}.py"))["P"]
-    return dict(found)
+def _model(part: str) -> dict[str, Any]:
+    return dict(runpy.run_path(str(_jieba() / "finalseg" / f"prob_{part}.py"))["P"])
 
 
 def _jieba() -> Path:

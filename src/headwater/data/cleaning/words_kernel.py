@@ -6,7 +6,7 @@ begin, middle, end, single for runs that the dictionary does not know. Here it w
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,14 +56,14 @@ class Found(NamedTuple):
 
 
 @compiled
-def extended(hashed: int, code: int) -> Any:
+def extended(hashed: np.uint64, code: np.uint32) -> np.uint64:
     """Return the hash of a text that is one code point longer."""
     mixed = (np.uint64(hashed) ^ np.uint64(code + 1)) * STEP
     return mixed ^ (mixed >> TURN)
 
 
 @compiled
-def slot_of(keys: Hashes, bits: int, hashed: int) -> int:
+def slot_of(keys: Hashes, bits: int, hashed: np.uint64) -> np.int64:
     """Return the slot of a hash, or of the empty one where it would go."""
     mask = (1 << bits) - 1
     slot = np.int64(np.uint64(hashed) >> np.uint64(64 - bits))
@@ -85,7 +85,7 @@ def fill_dictionary(data: npt.NDArray[np.uint8], keys: Hashes, values: Floats, b
             for more in range(1, size):
                 code = code << 6 | (data[place + more] & 0x3F)
             place += size
-            hashed = extended(hashed, code)
+            hashed = extended(hashed, np.uint32(code))
             slot = slot_of(keys, bits, hashed)
             if keys[slot] == 0:
                 keys[slot] = hashed
@@ -199,7 +199,7 @@ def best_path(points: Points, begin: int, end: int, words: Dictionary, score: Fl
     """Fill, from the end, the best score of what begins at each place and how far its first word goes."""
     score[end - begin] = 0.0
     for place in range(end - 1, begin - 1, -1):
-        best, longest = words.unknown + score[place + 1 - begin], np.int64(1)
+        best, longest = words.unknown + score[place + 1 - begin], 1
         hashed, known = SEED, False
         after = place
         while after < end:
@@ -223,7 +223,7 @@ def is_word(points: Points, begin: int, end: int, words: Dictionary) -> bool:
     for place in range(begin, end):
         hashed = extended(hashed, points[place])
     slot = slot_of(words.keys, words.bits, hashed)
-    return words.keys[slot] != 0 and words.values[slot] == words.values[slot]
+    return bool(words.keys[slot] != 0 and words.values[slot] == words.values[slot])
 
 
 @compiled
