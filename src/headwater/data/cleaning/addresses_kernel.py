@@ -152,6 +152,12 @@ def blank(code: int) -> bool:
 
 
 @compiled
+def foreign(code: int, loose: bool) -> bool:
+    """Tell what ends a link, apart from white space and brackets."""
+    return code > 126 and not loose
+
+
+@compiled
 def may_end(code: int) -> bool:
     """Tell whether a link may end with this."""
     for one in END_CODES:
@@ -178,7 +184,7 @@ def bracketed(points: Points, place: int, end: int) -> int:
 
 
 @compiled
-def link_end(points: Points, place: int, end: int) -> int:
+def link_end(points: Points, place: int, end: int, loose: bool) -> int:
     """Return where the link whose head ends here ends, 0 where nothing follows the head."""
     good = 0
     taken = 0
@@ -191,7 +197,7 @@ def link_end(points: Points, place: int, end: int) -> int:
             taken += 1
             good = place if taken > 1 else good
             continue
-        if blank(code) or code in (CLOSE, LESS, MORE):
+        if blank(code) or code in (CLOSE, LESS, MORE) or foreign(code, loose):
             break
         taken += 1
         place += 1
@@ -204,7 +210,8 @@ def link_end(points: Points, place: int, end: int) -> int:
 def mark_links(points: Points, offsets: Offsets, marks: Marks, *, loose: bool) -> int:
     """Mark `scheme://…`, `www.…` and `host.tld/…`; return how many there are.
 
-    `loose` also takes `word:x…`, where a letter, digit or % follows the colon, as a link.
+    `loose` also takes `word:x…`, where a letter, digit or % follows the colon, and goes on until white space; else ASCII alone belongs
+    to a link.
     """
     found = 0
     for document in range(len(offsets) - 1):
@@ -217,7 +224,7 @@ def mark_links(points: Points, offsets: Offsets, marks: Marks, *, loose: bool) -
                 first, head = scheme(points, place, free, end, loose)
             elif code == DOT and place + 1 < end:
                 first, head = site(points, place, free, end)
-            last = link_end(points, head, end) if head else 0
+            last = link_end(points, head, end, loose) if head else 0
             if last:
                 marks[first:last] = 1
                 place = free = last

@@ -16,7 +16,7 @@ Masks = npt.NDArray[np.uint16]
 Marks = npt.NDArray[np.uint8]
 
 NEWLINE, BLANK = 10, 32
-ZERO_WIDTH = 0x200B
+UNSEEN = SPACE | ODD_SPACE | CONTROL
 
 
 @compiled
@@ -37,9 +37,9 @@ def normalise(points: Points, offsets: Offsets, masks: Masks, *, lines: int, col
     put = 0
     for document in range(len(offsets) - 1):
         begin, end = offsets[document], offsets[document + 1]
-        while begin < end and mask_of(points[begin], masks) & SPACE:
+        while begin < end and mask_of(points[begin], masks) & UNSEEN:
             begin += 1
-        while begin < end and mask_of(points[end - 1], masks) & SPACE:
+        while begin < end and mask_of(points[end - 1], masks) & UNSEEN:
             end -= 1
         first, newlines, previous = put, 0, 0
         for place in range(begin, end):

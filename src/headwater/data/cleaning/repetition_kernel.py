@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -68,10 +70,10 @@ def character_repetition(points: Points, offsets: Offsets, n: int, ratio: npt.ND
         histogram[: most + 1] = 0
         for slot in range(mask + 1):
             histogram[times[slot]] += 1
-        left = int(min(int(np.sqrt(distinct)), repeated))
+        left: Any = min(int(np.sqrt(distinct)), repeated)
         covered = 0
         for count in range(most, 1, -1):
-            taken = int(min(left, histogram[count]))
+            taken = min(left, histogram[count])
             covered += taken * count
             left -= taken
             if left == 0:

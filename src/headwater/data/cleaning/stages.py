@@ -81,16 +81,20 @@ class Normalise(Stage):
 
     def apply(self, batch: Batch) -> int:
         """Edit each text."""
-        fields = batch.fields
+        fields = self._spaced(batch.fields)
         if self.unicode != "keep":
             strings = fields.strings()
             odd = [place for place, text in enumerate(strings) if not text.isascii() and not unicodedata.is_normalized(self.unicode, text)]
             for place in odd:
                 strings[place] = unicodedata.normalize(self.unicode, strings[place])
             fields = Texts.of(strings) if odd else fields
+            if odd and self.unicode == "NFKC":  # which makes plain spaces of some marks
+                fields = self._spaced(fields)
+        return batch.edit(fields)
+
+    def _spaced(self, texts: Texts) -> Texts:
         lines = ("keep", "newline", "paragraphs").index(self.lines)
-        edited = edits_kernel.normalise(fields.points, fields.offsets, table(), lines=lines, collapse=self.collapse_spaces)
-        return batch.edit(Texts(*edited))
+        return Texts(*edits_kernel.normalise(texts.points, texts.offsets, table(), lines=lines, collapse=self.collapse_spaces))
 
 
 class Remove(Stage):
@@ -102,7 +106,9 @@ class Remove(Stage):
     emails: bool = True
     ips: bool = True
     links: Literal["no", "strict", "loose"] = Field(
-        "strict", description="`strict` takes scheme://…, www.… and host.tld/…; `loose` also takes `word:x…`."
+        "strict",
+        description="`strict` takes scheme://…, www.… and host.tld/…, up to what is not ASCII; "
+        "`loose` also takes `word:x…`, and goes on to the next space: Chinese text that touches a link goes with it.",
     )
 
     def apply(self, batch: Batch) -> int:
