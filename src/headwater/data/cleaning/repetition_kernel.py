@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -64,16 +62,16 @@ def character_repetition(points: Points, offsets: Offsets, n: int, ratio: npt.ND
             elif times[slot] == 1:
                 repeated += 1
             times[slot] += 1
-            most = max(most, times[slot])
+            most = max(most, int(times[slot]))
         if repeated == 0:
             continue
         histogram[: most + 1] = 0
-        for slot in range(mask + 1):
-            histogram[times[slot]] += 1
-        left: Any = min(int(np.sqrt(distinct)), repeated)
+        for place in range(mask + 1):
+            histogram[times[place]] += 1
+        left = min(int(np.sqrt(distinct)), repeated)
         covered = 0
         for count in range(most, 1, -1):
-            taken = min(left, histogram[count])
+            taken = min(left, int(histogram[count]))
             covered += taken * count
             left -= taken
             if left == 0:
