@@ -1,7 +1,7 @@
 """A whole cleaning run: first pass over chunks, duplicates over everything, second pass that writes the result.
 
-All work is done in `<out>.work`, which becomes `<out>` in one move at the end: until then there is no result at all. A run that was
-stopped leaves the folder, and the same command goes on from it. The input is only ever read.
+All work is done in `<out>.work`; the result becomes `<out>` in one move at the end: until then there is none at all. A run that was
+stopped leaves the folder, and the same command goes on from it; one that refused its input leaves nothing. The input is only read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from headwater import __version__
 from headwater.core import canonical
-from headwater.core.errors import Conflict, Unavailable
+from headwater.core.errors import BadInput, Conflict, LimitExceeded, Unavailable
 from headwater.data.cleaning import chunks, executors, image_pass, report, results, sources
 from headwater.data.cleaning.chunks import Chunk
 from headwater.data.cleaning.executors import Executor, Kind
@@ -96,7 +96,11 @@ def _own(work: Path, order: Order, found: Sequence[Source]) -> Iterator[None]:
                 f"'{work}' was left by a run with another recipe, input or version.", "Remove it to begin anew, or name another folder."
             )
         put(plan, identity)
-        yield
+        try:
+            yield
+        except (BadInput, LimitExceeded):  # what is corrected is another input: there is nothing to go on from
+            shutil.rmtree(work)
+            raise
 
 
 def _refuse_a_small_disk(order: Order, found: Sequence[Source]) -> None:
