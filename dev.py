@@ -168,7 +168,8 @@ def test(rest: list[str]) -> int:
 
 def drop_stale_kernels() -> None:
     """Remove compiled kernels older than any kernel's source: the compiler's cache does not see changes in a file that another calls."""
-    for folder in (ROOT / "src" / "headwater" / "compute").iterdir():
+    headwater = ROOT / "src" / "headwater"
+    for folder in (*(headwater / "compute").iterdir(), headwater / "data" / "cleaning"):
         newest = max((source.stat().st_mtime for source in folder.glob("*.py")), default=0.0) if folder.is_dir() else 0.0
         for kept in folder.glob("__pycache__/*.nb?"):
             if kept.stat().st_mtime < newest:

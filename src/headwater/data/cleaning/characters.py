@@ -6,6 +6,7 @@ From Python's own Unicode tables. Code points from 0x20000 on are all read as Ha
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -17,6 +18,7 @@ LETTER, DIGIT, SPACE, SPECIAL, HAN, LATIN, OTHER_LETTER, CONTROL, PUNCTUATION, L
 (but not numbers) and control characters. LINE_END: what `str.splitlines` splits on. ODD_SPACE: space-like, but not U+0020 or a line end."""
 
 HAN_RANGES = ((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3021, 0x3029), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
+LATIN_RANGES = ((0, 0x24F), (0x1E00, 0x1EFF))
 LINE_ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 INVISIBLE_SPACES = "\u200b\u200c\u200d\u2060\ufeff\ufffc"
 
@@ -24,48 +26,46 @@ INVISIBLE_SPACES = "\u200b\u200c\u200d\u2060\ufeff\ufffc"
 @cache
 def table() -> npt.NDArray[np.uint16]:
     """Return the masks of the first code points."""
+    characters = [chr(code) for code in range(TABLED)]
+    category = np.array([unicodedata.category(one) for one in characters], dtype="U2")
+    general = category.astype("U1")
+    letter, space = general == "L", _told(str.isspace, characters)
+    han, latin = np.zeros(TABLED, dtype=bool), np.zeros(TABLED, dtype=bool)
+    for first, last in HAN_RANGES:
+        han[first : last + 1] = True
+    for first, last in LATIN_RANGES:
+        latin[first : last + 1] = True
+    line_end, plain = _among(LINE_ENDS), _among("\t\n\r")
+    bits = {
+        LETTER: letter,
+        DIGIT: _told(str.isnumeric, characters),
+        SPACE: space,
+        SPECIAL: np.isin(general, list("PSZN")) | np.isin(category, ["Cc", "Cf"]),
+        HAN: letter & han,
+        LATIN: letter & latin & ~han,
+        OTHER_LETTER: letter & ~latin & ~han,
+        CONTROL: np.isin(category, ["Cc", "Cn", "Cs"]) & ~plain,
+        PUNCTUATION: np.isin(general, list("PS")) | (category == "Cc"),
+        LINE_END: line_end,
+        ODD_SPACE: ~line_end & ((category == "Zs") | _among(INVISIBLE_SPACES + "\t")) & ~_among(" "),
+    }
     masks = np.zeros(TABLED, dtype=np.uint16)
-    for code in range(TABLED):
-        masks[code] = _mask(chr(code))
+    for bit, holds in bits.items():
+        masks[holds] |= np.uint16(bit)
     return masks
 
 
-def _mask(character: str) -> int:
-    category = unicodedata.category(character)
-    code = ord(character)
-    mask = 0
-    if category[0] == "L":
-        mask |= LETTER | _script(code)
-    if character.isdigit() or character.isnumeric():
-        mask |= DIGIT
-    if character.isspace():
-        mask |= SPACE
-    if category[0] in "PSZN" or category in ("Cc", "Cf"):
-        mask |= SPECIAL
-    if category[0] in "PS" or category == "Cc":
-        mask |= PUNCTUATION
-    if category in ("Cc", "Cn", "Cs") and character not in "\t\n\r":
-        mask |= CONTROL
-    if character in LINE_ENDS:
-        mask |= LINE_END
-    elif (category == "Zs" and character != " ") or character in INVISIBLE_SPACES or character == "\t":
-        mask |= ODD_SPACE
-    return mask
+def _told(question: Callable[[str], bool], characters: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.fromiter(map(question, characters), dtype=bool, count=TABLED)
 
 
-def _script(code: int) -> int:
-    if any(first <= code <= last for first, last in HAN_RANGES):
-        return HAN
-    if code < 0x250 or 0x1E00 <= code < 0x1F00:
-        return LATIN
-    return OTHER_LETTER
+def _among(characters: str) -> npt.NDArray[np.bool_]:
+    chosen = np.zeros(TABLED, dtype=bool)
+    chosen[[ord(one) for one in characters]] = True
+    return chosen
 
 
 @cache
 def lower() -> npt.NDArray[np.uint32]:
     """Return the lower-case form of the first code points; one that lower-cases to several keeps the first of them."""
-    folded = np.arange(TABLED, dtype=np.uint32)
-    for code in range(TABLED):
-        form = chr(code).lower()
-        folded[code] = ord(form[0])
-    return folded
+    return np.fromiter((ord(chr(code).lower()[0]) for code in range(TABLED)), dtype=np.uint32, count=TABLED)

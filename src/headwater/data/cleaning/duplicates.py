@@ -114,19 +114,26 @@ class Buckets:
 class Judge:
     """Decides pairs of texts exactly, remembering the sets of those it met last."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, threshold: float) -> None:
         self._text = text
+        self._threshold = threshold
         self._known: OrderedDict[int, Shingles] = OrderedDict()
         self._held = 0
         self.compared = 0
 
-    def jaccard(self, first: int, second: int) -> float:
-        """Return the exact similarity of two records' texts."""
+    def alike(self, first: int, second: int) -> float | None:
+        """Return the exact similarity of two records' texts, or None where it is below the threshold."""
         one, other = self._set(first), self._set(second)
         self.compared += 1
         smaller, larger = (one, other) if one.distinct <= other.distinct else (other, one)
-        shared = jaccard_kernel.common(smaller.points, smaller.table, larger.points, larger.table)
-        return float(shared / (one.distinct + other.distinct - shared))
+        both = one.distinct + other.distinct
+        # shared / (both - shared) >= threshold is shared >= both * threshold / (1 + threshold); one more is left to rounding
+        missing = smaller.distinct - int(both * self._threshold / (1 + self._threshold)) + 1
+        if missing < 0:
+            return None
+        shared = jaccard_kernel.common(smaller.points, smaller.table, larger.points, larger.table, missing)
+        similarity = shared / (both - shared)
+        return float(similarity) if shared >= 0 and similarity >= self._threshold else None
 
     def _set(self, record: int) -> Shingles:
         if record in self._known:
@@ -144,14 +151,14 @@ class Judge:
 def near(stage: NearDuplicates, buckets: Buckets, text: Text, count: int, progress: Callable[[float], None] = quiet) -> Verdicts:
     """Return the records that are as similar as the stage says to one of a lower rank that stays."""
     partner, similarity = np.full(count, STAYS), np.zeros(count)
-    judge = Judge(text)
+    judge = Judge(text, stage.jaccard)
     for step, which in enumerate(buckets.in_order.tolist()):
         record = int(buckets.records[which])
         if partner[record] != STAYS:
             continue
         above = buckets.above(which)
         for other in above[partner[above] == STAYS].tolist():
-            if (found := judge.jaccard(record, other)) >= stage.jaccard:
+            if (found := judge.alike(record, other)) is not None:
                 partner[other], similarity[other] = record, found
         progress(step / len(buckets.in_order))
     return Verdicts(partner=partner, similarity=similarity, compared=judge.compared)
@@ -159,11 +166,11 @@ def near(stage: NearDuplicates, buckets: Buckets, text: Text, count: int, progre
 
 def pairs(stage: NearDuplicates, buckets: Buckets, text: Text) -> Iterator[Found]:
     """Give every proposed pair that is as similar as the stage says."""
-    judge = Judge(text)
+    judge = Judge(text, stage.jaccard)
     for which in buckets.in_order.tolist():
         record = int(buckets.records[which])
         for other in buckets.above(which).tolist():
-            if (found := judge.jaccard(record, other)) >= stage.jaccard:
+            if (found := judge.alike(record, other)) is not None:
                 yield Found(record, other, found)
 
 

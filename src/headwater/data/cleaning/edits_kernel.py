@@ -76,9 +76,14 @@ def drop_marked(points: Points, offsets: Offsets, marks: Marks) -> Any:
     starts = np.zeros_like(offsets)
     put = 0
     for document in range(len(offsets) - 1):
-        for place in range(offsets[document], offsets[document + 1]):
-            if not marks[place]:
-                kept[put] = points[place]
-                put += 1
+        begin, end = offsets[document], offsets[document + 1]
+        if not marks[begin:end].any():
+            kept[put : put + end - begin] = points[begin:end]
+            put += end - begin
+        else:
+            for place in range(begin, end):
+                if not marks[place]:
+                    kept[put] = points[place]
+                    put += 1
         starts[document + 1] = put
     return kept[:put].copy(), starts

@@ -75,13 +75,21 @@ def shingle_set(points: Points) -> Any:
 
 
 @compiled_entry
-def common(points: Points, table: Places, owner: Points, owned: Places) -> int:
-    """Return how many of a text's distinct shingles (`table` over `points`) are in another's set (`owned` over `owner`)."""
+def common(points: Points, table: Places, owner: Points, owned: Places, missing: int) -> int:
+    """Return how many of a text's distinct shingles (`table` over `points`) are in another's set (`owned` over `owner`).
+
+    Returns -1 as soon as more than `missing` of them are not: the rest need not be looked at.
+    """
     bits = 0
     while 1 << bits < len(owned):
         bits += 1
-    shared = 0
+    shared = missed = 0
     for slot in range(len(table)):
         if table[slot] != FREE:
-            shared += owned[slot_of(owned, bits, points, table[slot], owner)] != FREE
+            if owned[slot_of(owned, bits, points, table[slot], owner)] != FREE:
+                shared += 1
+            else:
+                missed += 1
+                if missed > missing:
+                    return -1
     return shared

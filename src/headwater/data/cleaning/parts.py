@@ -128,35 +128,51 @@ def _write_kept(plan: Plan, chunk: Chunk, good: Sequence[Record], batch: Batch) 
     import pyarrow as pa
 
     kept = [good[place] for place in batch.places.tolist()]
+    strings = batch.fields.strings()
     columns = {
-        "row": pa.array([one.row for one in kept], pa.int64()),
-        "id": pa.array([one.id for one in kept], pa.string()),
-        "digest": pa.array([one.digest() for one in kept], pa.binary(records.DIGEST_SIZE)),
-        "line": pa.array(_lines(kept, plan.recipe, batch), pa.large_binary()),
+        "row": _fixed([one.row.to_bytes(8, "little") for one in kept], pa.int64()),
+        "id": _various([one.id.encode() for one in kept], pa.large_string()),
+        "digest": _fixed([one.digest() for one in kept], pa.binary(records.DIGEST_SIZE)),
+        "line": _various(_lines(kept, plan.recipe, strings), pa.large_binary()),
     }
     if plan.recipe.exact or plan.recipe.near:
         texts = batch.texts
-        hashes = [hashlib.blake2b(text.strip().encode(), digest_size=records.DIGEST_SIZE).digest() for text in texts.strings()]
-        columns["hash"] = pa.array(hashes, pa.binary(records.DIGEST_SIZE))
-        columns["length"] = pa.array(texts.lengths(), pa.int64())
+        judged = strings if batch.width == 1 else texts.strings()
+        hashes = [hashlib.blake2b(text.strip().encode(), digest_size=records.DIGEST_SIZE).digest() for text in judged]
+        columns["hash"] = _fixed(hashes, pa.binary(records.DIGEST_SIZE))
+        columns["length"] = _fixed([texts.lengths().tobytes()], pa.int64(), len(kept))
     if plan.recipe.near:
         keys = bands_of(batch.texts, plan.recipe.near)
-        width = 8 * plan.recipe.near.bands
-        columns["bands"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(kept), [None, pa.py_buffer(keys.tobytes())])
-    table = pa.table(columns)
+        columns["bands"] = _fixed([keys.tobytes()], pa.binary(8 * plan.recipe.near.bands), len(kept))
+    table = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     path = plan.file(chunk.number, "arrow")
     with pa.OSFile(f"{path}.part", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_batch(table)
     os.replace(f"{path}.part", path)
 
 
-def _lines(kept: Sequence[Record], recipe: Recipe, batch: Batch) -> list[bytes]:
+def _fixed(values: Sequence[bytes], kind: Any, count: int | None = None) -> Any:
+    """Return an Arrow array of values of one size. From their bytes, because Arrow loads pandas to look at a list."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(values) if count is None else count, [None, pa.py_buffer(b"".join(values))])
+
+
+def _various(values: Sequence[bytes], kind: Any) -> Any:
+    """Return an Arrow array of values of any size."""
+    import pyarrow as pa
+
+    ends = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum([len(one) for one in values], out=ends[1:])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(values))])
+
+
+def _lines(kept: Sequence[Record], recipe: Recipe, strings: Sequence[str]) -> list[bytes]:
     """Return the records as they are after the edits; one that no edit touched keeps its bytes."""
-    strings = batch.fields.strings()
     lines = []
     for place, one in enumerate(kept):
         columns = recipe.text or tuple(one.values)
-        after = strings[place * batch.width : (place + 1) * batch.width]
+        after = strings[place * len(columns) : (place + 1) * len(columns)]
         new = {name: text for name, text in zip(columns, after, strict=True) if _text(one.values[name]) != text}
         lines.append(records.dumped(one.values | new) if new else one.line())
     return lines
