@@ -168,6 +168,15 @@ def test(rest: list[str]) -> int:
     return setup(dev=True) or check() or python("-m", "pytest")
 
 
+def drop_stale_kernels() -> None:
+    """Remove compiled kernels older than any source beside them: the compiler's cache does not see changes in a file that another calls."""
+    for cache in {kept.parent for kept in (ROOT / "src").rglob("__pycache__/*.nb?")}:
+        newest = max((source.stat().st_mtime for source in cache.parent.glob("*.py")), default=0.0)
+        for kept in cache.glob("*.nb?"):
+            if kept.stat().st_mtime < newest:
+                kept.unlink()
+
+
 def check() -> int:
     """Check style, types, floors and dependencies."""
     status = setup(dev=True)
