@@ -1,0 +1,231 @@
+"""Tables of published runs, read by stated rules. A table's rows become columns; a row that cannot be priced is named.
+
+Rules for what a table leaves empty: a micro-batch not given is 1; virtual stages not given are 1; recomputation not
+stated is that of as many layers as the run needs to fit; ZeRO not stated is level 1; tokens a second not given are
+derived from hardware FLOP/s by the formula of Narayanan et al. 2021, section 3, where the table says that they count
+recomputation. A row without sequence length or batch cannot be priced.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headwater.core.errors import BadFile, BadInput, HeadwaterError, Problem
+from headwater.framework.parallel.chips import Chip, find
+from headwater.framework.parallel.columns import (
+    BF16,
+    FP8,
+    MXFP8,
+    NVFP4,
+    TF32,
+    BlockColumns,
+    ChipColumns,
+    Floats,
+    LayoutColumns,
+    ModelColumns,
+)
+from headwater.framework.parallel.memory import memory
+from headwater.framework.program.model_spec import Block
+
+NEEDED = (
+    "id source model layers hidden ffn heads kv_heads seq_len vocab global_batch micro_batch chip chips tp pp vp dp cp zero "
+    "recompute precision tokens_per_s_per_chip measured_tflops_per_chip tflops_convention"
+).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One published run that can be priced."""
+
+    id: str
+    source: str
+    model: str
+    grid: tuple[str, ...]
+    """What is equal among runs that may be compared: model, chip, chips, batch, sequence, precision, recomputation."""
+    block: Block
+    vocab: int
+    seq_len: int
+    chip: Chip
+    tp: int
+    pp: int
+    vp: int
+    dp: int
+    cp: int
+    ep: int
+    zero: int
+    micro_batch: int
+    global_batch: int
+    recompute: float | None
+    precision: int
+    pure: bool
+    tokens_s: float
+    """Measured, for each chip."""
+    memory_gib: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The runs of a file, and why other rows are left out."""
+
+    runs: tuple[Run, ...]
+    left_out: tuple[Problem, ...]
+
+    def taken(self, keep: Sequence[bool]) -> Table:
+        """Return the runs that `keep` marks."""
+        return Table(runs=tuple(run for run, kept in zip(self.runs, keep, strict=True) if kept), left_out=self.left_out)
+
+    @property
+    def tokens_s(self) -> Floats:
+        """Measured tokens a second for each chip."""
+        return np.array([run.tokens_s for run in self.runs])
+
+    @property
+    def sources(self) -> list[str]:
+        """The publisher of each run: the repository, without the page in it."""
+        return [publisher(run.source) for run in self.runs]
+
+    def columns(self) -> tuple[ModelColumns, LayoutColumns, ChipColumns]:
+        """Return the runs as columns, with recomputation that is not stated filled in by the rule."""
+        model = ModelColumns(
+            blocks=(BlockColumns.of([run.block for run in self.runs]),),
+            vocab=self._of("vocab"),
+            seq_len=self._of("seq_len"),
+            tied=np.zeros(len(self.runs)),
+        )
+        chip = ChipColumns.of([run.chip for run in self.runs])
+        layout = self._layout(np.array([run.recompute or 0.0 for run in self.runs]))
+        unstated = np.array([run.recompute is None for run in self.runs])
+        none, full = memory(model, self._layout(np.zeros(len(self.runs)))).total, memory(model, self._layout(np.ones(len(self.runs)))).total
+        needed = np.clip((none - chip.memory_bytes) / np.maximum(none - full, 1.0), 0.0, 1.0)
+        return model, self._layout(np.where(unstated, needed, layout.recompute)), chip
+
+    def _of(self, name: str) -> Floats:
+        return np.array([getattr(run, name) for run in self.runs], float)
+
+    def _layout(self, recompute: Floats) -> LayoutColumns:
+        names = ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "micro_batch", "global_batch", "precision", "pure")
+        columns = {name: self._of(name) for name in names}
+        return LayoutColumns(**columns, zero_ranks=columns["dp"] * columns["cp"], recompute=recompute)
+
+
+def publisher(source: str) -> str:
+    """Return the repository that a source names."""
+    return source.split()[0] if source.strip() else "unnamed"
+
+
+def read(path: Path) -> Table:
+    """Return the runs of a CSV file. Raises BadFile where it lacks a column or holds nothing, BadInput where it is unreadable."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
+            rows = list(reader) if not missing else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"The table cannot be read: {error}.", "Give a CSV file in UTF-8.", where=str(path)) from error
+    if missing:
+        raise BadFile([Problem(where=f"{path}:1", what=f"No column {', '.join(missing)}.")], "table")
+    runs, left_out = [], []
+    for number, row in enumerate(rows, start=2):
+        try:
+            runs.append(_run(row))
+        except (HeadwaterError, ValueError) as error:
+            left_out.append(Problem(where=f"{path.name}:{number} {row.get('id') or ''}".rstrip(), what=str(error)))
+    if not runs:
+        raise BadFile(left_out[:20] or [Problem(where=str(path), what="No rows.")], "table")
+    return Table(runs=tuple(runs), left_out=tuple(left_out))
+
+
+def _run(row: dict[str, str]) -> Run:
+    whole = {name: _whole(row, name) for name in ("layers", "hidden", "ffn", "heads", "kv_heads", "seq_len", "vocab")}
+    cut = {name: _whole(row, name, 1) for name in ("tp", "pp", "vp", "dp", "cp", "ep", "micro_batch")}
+    gated = round(3 if any(word in row.get("arch", "").lower() for word in ("llama", "qwen", "mistral", "gated", "swiglu")) else 2)
+    block = Block(
+        count=whole["layers"],
+        hidden=whole["hidden"],
+        ffn=whole["ffn"],
+        heads=whole["heads"],
+        kv_heads=whole["kv_heads"],
+        head_dim=max(1, whole["hidden"] // whole["heads"]),
+        mlp_matrices=float(gated),
+        attention_bias="alibi" in row.get("arch", "").lower(),
+    )
+    ranks = cut["tp"] * cut["pp"] * cut["dp"] * cut["cp"]
+    if ranks != _whole(row, "chips"):
+        raise ValueError(f"tp x pp x dp x cp is {ranks}, but it ran on {row['chips']} chips.")
+    batch = _whole(row, "global_batch")
+    grid = ("model", "chip", "chips", "global_batch", "seq_len", "precision", "recompute")
+    return Run(
+        id=row["id"],
+        source=row["source"],
+        model=row["model"],
+        grid=(publisher(row["source"]), row.get("software", ""), *(row[name] for name in grid)),
+        block=block,
+        vocab=whole["vocab"],
+        seq_len=whole["seq_len"],
+        chip=find(row["chip"]),
+        **cut,
+        zero=_zero(row["zero"]),
+        global_batch=batch,
+        recompute=_recompute(row["recompute"]),
+        precision=_precision(row["precision"]),
+        pure="pure" in row["precision"],
+        tokens_s=_tokens_s(row, block, whole["vocab"], whole["seq_len"]),
+        memory_gib=float(row["mem_gib"]) if row.get("mem_gib") else None,
+    )
+
+
+def _whole(row: dict[str, str], name: str, default: int | None = None) -> int:
+    text = (row.get(name) or "").strip()
+    if not text:
+        if default is None:
+            raise ValueError(f"{name} is empty.")
+        return default
+    value = float(text)
+    if not (value >= 1 and value == int(value)):
+        raise ValueError(f"{name} is {text}, not a whole number of at least 1.")
+    return int(value)
+
+
+def _zero(text: str) -> int:
+    """Return the level that the words name: the digit after zero, else 1 where nothing is said, 0 for none."""
+    lowered = text.lower()
+    for level in (3, 2, 1):
+        if f"zero{level}" in lowered or f"zero-{level}" in lowered:
+            return level
+    return 3 if "fsdp" in lowered else 0 if lowered in ("none", "0", "zero0", "ddp") else 1
+
+
+def _recompute(text: str) -> float | None:
+    """Return the share of layers that run twice; attention alone (selective) is run again by every fused kernel anyway."""
+    lowered = text.strip().lower()
+    if lowered in ("", "unstated", "unknown"):
+        return None
+    return 1.0 if lowered.startswith(("full", "yes", "true", "block", "uniform")) else 0.0
+
+
+def _precision(text: str) -> int:
+    lowered = text.lower()
+    for word, kind in (("mxfp8", MXFP8), ("fp4", NVFP4), ("fp8", FP8), ("float8", FP8), ("tf32", TF32), ("fp32", TF32)):
+        if word in lowered:
+            return kind
+    return BF16
+
+
+def _tokens_s(row: dict[str, str], block: Block, vocab: int, seq_len: int) -> float:
+    text = row["tokens_per_s_per_chip"].strip()
+    if text:
+        value = float(text)
+    elif row["tflops_convention"].startswith("hardware"):
+        hidden = block.hidden
+        per_token = 96 * block.count * hidden**2 * (1 + seq_len / (6 * hidden) + vocab / (16 * block.count * hidden))
+        value = float(row["measured_tflops_per_chip"]) * 1e12 / per_token
+    else:
+        raise ValueError("neither tokens a second nor hardware FLOP/s are given.")
+    if not 0 < value < 1e9:
+        raise ValueError(f"{value:g} tokens a second for each chip is no measurement.")
+    return value
