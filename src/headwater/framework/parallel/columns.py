@@ -35,7 +35,7 @@ class BlockColumns:
     mlp_matrices: Floats
     experts: Floats
     top_k: Floats
-    attention_bias: Floats
+    kernel: Floats
 
     @classmethod
     def of(cls, blocks: Sequence[Block]) -> BlockColumns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from headwater.framework.parallel.work import HALF, SINGLE, head_work, layer_wor
 
 CONTEXT_BYTES = 3.0 * (1 << 30)
 """The device runtime, the collective library's buffers, and what the allocator cannot use."""
+RESERVE = 0.12
+"""Median of what the published runs report beyond the need computed here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +25,18 @@ class Memory:
     optimizer: Floats
     activations: Floats
     buffers: Floats
+    reserve: Floats
+    """What an allocator keeps beyond what is needed; given back under pressure."""
 
     @property
     def total(self) -> Floats:
         """All of it."""
-        return np.asarray(sum(getattr(self, one.name) for one in fields(self)))
+        return np.asarray(self.needed + self.reserve)
+
+    @property
+    def needed(self) -> Floats:
+        """Without the allocator's reserve."""
+        return np.asarray(sum(getattr(self, one.name) for one in fields(self) if one.name != "reserve"))
 
 
 def memory(model: ModelColumns, layout: LayoutColumns) -> Memory:
@@ -41,16 +50,18 @@ def memory(model: ModelColumns, layout: LayoutColumns) -> Memory:
     ends = head_work(model, layout).parameters
     held = layers * per_layer + ends * np.where(layout.pp > 1, 1.0, 2.0 - model.tied)
     sharded = layout.zero_ranks
-    gradient = np.where(layout.pure > 0, HALF, np.where(layout.zero >= 3, SINGLE, SINGLE))
+    gradient = np.where(layout.pure > 0, HALF, SINGLE)
     state = np.where(layout.pure > 0, 2 * HALF, 3 * SINGLE)
     head = head_work(model, layout)
-    return Memory(
+    known = Memory(
         parameters=np.asarray(HALF * held / np.where(layout.zero >= 3, sharded, 1.0)),
         gradients=np.asarray(gradient * held / np.where(layout.zero >= 2, sharded, 1.0)),
         optimizer=np.asarray(state * held / np.where(layout.zero >= 1, sharded, 1.0)),
         activations=np.asarray(_activations(model, layout, layers) + np.where(layout.pp > 1, 0.0, head.activation_bytes)),
+        reserve=np.zeros(1),
         buffers=np.asarray(CONTEXT_BYTES + np.where(layout.zero >= 3, 2 * HALF * per_layer, 0.0) * np.ones_like(held)),
     )
+    return replace(known, reserve=np.asarray(RESERVE * known.needed))
 
 
 def _activations(model: ModelColumns, layout: LayoutColumns, layers: Floats) -> Floats:

@@ -3,12 +3,14 @@
 Rules for what a table leaves empty: a micro-batch not given is 1; virtual stages not given are 1; recomputation not
 stated is that of as many layers as the run needs to fit; ZeRO not stated is level 1; tokens a second not given are
 derived from hardware FLOP/s by the formula of Narayanan et al. 2021, section 3, where the table says that they count
-recomputation. A row without sequence length or batch cannot be priced.
+recomputation; attention is fused unless the software names a year before 2022, or a head's width is no multiple of 8;
+ALiBi runs in a generic kernel. A row without sequence length or batch cannot be priced.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,15 @@ from headwater.framework.parallel.columns import (
     ModelColumns,
 )
 from headwater.framework.parallel.memory import memory
-from headwater.framework.program.model_spec import Block
+from headwater.framework.program.model_spec import Block, Kernel
+
+FUSED_SINCE = 2022
+"""Fused attention was published in May 2022 (Dao et al.): software that names an earlier year has none."""
+FUSED_MULTIPLE = 8
+"""Fused kernels take head widths that are multiples of this."""
+
+GRID = ("group", "model", "chip", "chips", "global_batch", "seq_len", "precision", "recompute")
+"""Runs that are equal in all of these may be compared."""
 
 NEEDED = (
     "id source model layers hidden ffn heads kv_heads seq_len vocab global_batch micro_batch chip chips tp pp vp dp cp zero "
@@ -46,7 +56,7 @@ class Run:
     source: str
     model: str
     grid: tuple[str, ...]
-    """What is equal among runs that may be compared: model, chip, chips, batch, sequence, precision, recomputation."""
+    """The values of GRID."""
     block: Block
     vocab: int
     seq_len: int
@@ -100,7 +110,7 @@ class Table:
         chip = ChipColumns.of([run.chip for run in self.runs])
         layout = self._layout(np.array([run.recompute or 0.0 for run in self.runs]))
         unstated = np.array([run.recompute is None for run in self.runs])
-        none, full = memory(model, self._layout(np.zeros(len(self.runs)))).total, memory(model, self._layout(np.ones(len(self.runs)))).total
+        none, full = (memory(model, self._layout(np.full(len(self.runs), share))).needed for share in (0.0, 1.0))
         needed = np.clip((none - chip.memory_bytes) / np.maximum(none - full, 1.0), 0.0, 1.0)
         return model, self._layout(np.where(unstated, needed, layout.recompute)), chip
 
@@ -152,18 +162,17 @@ def _run(row: dict[str, str]) -> Run:
         kv_heads=whole["kv_heads"],
         head_dim=max(1, whole["hidden"] // whole["heads"]),
         mlp_matrices=float(gated),
-        attention_bias="alibi" in row.get("arch", "").lower(),
+        kernel=_kernel(row.get("arch", ""), row.get("software", ""), whole["hidden"] // whole["heads"]),
     )
     ranks = cut["tp"] * cut["pp"] * cut["dp"] * cut["cp"]
     if ranks != _whole(row, "chips"):
         raise ValueError(f"tp x pp x dp x cp is {ranks}, but it ran on {row['chips']} chips.")
     batch = _whole(row, "global_batch")
-    grid = ("model", "chip", "chips", "global_batch", "seq_len", "precision", "recompute")
     return Run(
         id=row["id"],
         source=row["source"],
         model=row["model"],
-        grid=(publisher(row["source"]), row.get("software", ""), *(row[name] for name in grid)),
+        grid=tuple(row.get(name, "") for name in GRID),
         block=block,
         vocab=whole["vocab"],
         seq_len=whole["seq_len"],
@@ -189,6 +198,13 @@ def _whole(row: dict[str, str], name: str, default: int | None = None) -> int:
     if not (value >= 1 and value == int(value)):
         raise ValueError(f"{name} is {text}, not a whole number of at least 1.")
     return int(value)
+
+
+def _kernel(arch: str, software: str, head_dim: int) -> Kernel:
+    year = re.search(r"(?<![0-9])20[0-9]{2}(?![0-9])", software)
+    if head_dim % FUSED_MULTIPLE or (year is not None and int(year[0]) < FUSED_SINCE):
+        return Kernel.WRITTEN
+    return Kernel.GENERIC if "alibi" in arch.lower() else Kernel.FUSED
 
 
 def _zero(text: str) -> int:

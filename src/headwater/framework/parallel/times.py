@@ -23,9 +23,11 @@ from headwater.framework.parallel.columns import (
     ModelColumns,
 )
 from headwater.framework.parallel.work import HALF, LayerWork, head_work, layer_work
+from headwater.framework.program.model_spec import Kernel
 
 BITS = np.array([32.0, 16.0, 8.0, 8.0, 4.0])
 REFERENCE_PEAK = 312e12
+REFERENCE_W = 400.0
 OPTIMIZER_BYTES = 30.0
 """Read and written for each parameter by Adam with 32-bit states and a 16-bit copy."""
 
@@ -34,10 +36,12 @@ OPTIMIZER_BYTES = 30.0
 class Calibration:
     """The constants of the cost model."""
 
-    matmul: float = 0.80
+    matmul: float = 0.85
     """Part of the peak that a large matrix product reaches."""
-    energy: float = 0.25
-    """Picojoules of a 16-bit operation, drawn from the chip's power: what slows chips whose peak outruns their supply."""
+    narrow: float = 128.0
+    """Width at which a matrix product takes twice as long for each operation: it fills its tiles worse the narrower it is."""
+    power_fade: float = 0.3
+    """That part falls with the peak for each watt to this power: a dense chip cannot hold its clock."""
     attention: float = 0.55
     """Part of the 16-bit peak that attention reaches on a chip of 312 TFLOP/s."""
     attention_fade: float = 0.3
@@ -54,7 +58,7 @@ class Calibration:
     """Bytes through memory for each value rounded to 8 bits."""
     block_scale: float = 1.5
     """How much dearer rounding with block scales (mxfp8, nvfp4) is."""
-    launch: float = 1.0e-4
+    launch: float = 1.5e-4
     """Seconds of gaps between kernels for each layer and micro-batch, forward and backward."""
     link: float = 0.7
     """Part of the links' rate that a collective reaches."""
@@ -63,6 +67,7 @@ class Calibration:
     tensor_exposed: float = 0.7
     context_exposed: float = 0.3
     data_exposed: float = 0.5
+    reduce_exposed: float = 0.7
     gather_exposed: float = 0.1
     """Exposed part of messages for tensor, context and data parallelism, and of gathering sharded parameters."""
     micro: float = 1.0e-3
@@ -106,7 +111,12 @@ def matmul_s_per_flop(layout: LayoutColumns, chip: ChipColumns, k: Calibration, 
     kind = np.broadcast_to(kind, np.broadcast_shapes(kind.shape, chip.power_w.shape))
     peak = np.take_along_axis(np.broadcast_to(chip.peak, (*kind.shape, chip.peak.shape[-1])), kind[..., None], -1)[..., 0]
     with np.errstate(divide="ignore"):
-        return np.asarray(1 / (k.matmul * peak) + k.energy * 1e-12 * BITS[kind] / 16 / chip.power_w)
+        return np.asarray(1 / (k.matmul * peak * density(chip) ** -k.power_fade))
+
+
+def density(chip: ChipColumns) -> Floats:
+    """Return the 16-bit peak for each watt beside that of a chip of 312 TFLOP/s and 400 W, at least 1."""
+    return np.asarray(np.maximum(1.0, chip.peak[..., BF16] / REFERENCE_PEAK * REFERENCE_W / chip.power_w))
 
 
 def group_rate(size: Floats, stride: Floats, chip: ChipColumns, k: Calibration) -> tuple[Floats, Floats]:
@@ -147,14 +157,15 @@ def attention_rate(block: BlockColumns, chip: ChipColumns, k: Calibration) -> Fl
     """Return operations a second of attention."""
     peak = chip.peak[..., BF16]
     grown = peak / REFERENCE_PEAK
-    generic = np.where(block.attention_bias > 0, k.bias * grown**-k.bias_fade, 1.0)
-    return np.asarray(k.attention * peak * grown**-k.attention_fade * generic)
+    generic = np.where(block.kernel == Kernel.GENERIC, k.bias * grown**-k.bias_fade, 1.0)
+    fused = k.attention * peak * grown**-k.attention_fade * generic
+    return np.asarray(np.where(block.kernel == Kernel.WRITTEN, k.matmul * peak, fused))
 
 
 def layer_times(block: BlockColumns, work: LayerWork, layout: LayoutColumns, chip: ChipColumns, k: Calibration) -> LayerTimes:
     """Return the seconds of one layer."""
     per_flop = matmul_s_per_flop(layout, chip, k)
-    matmul = work.matmul_flops * per_flop
+    matmul = (work.matmul_flops + k.narrow * work.matmul_flops_per_width) * per_flop
     attention = work.attention_flops / attention_rate(block, chip, k)
     stream = k.stream * work.matmul_bytes * np.minimum(1.0, BITS[layout.precision.astype(int)] / 16) / chip.memory_s
     elementwise = k.passes * work.elementwise_bytes / chip.memory_s
@@ -251,7 +262,7 @@ def _data_times(
     once = HALF * held * (ranks - 1) / ranks / rate + latency * (ranks > 1) * model.layers / layout.pp
     busy = layout.micro_batches
     reductions = np.where(layout.zero >= 2, busy, 1.0)
-    plain = k.data_exposed * once * (1 + np.where(layout.zero >= 2, 0.0, 1.0)) + k.gather_exposed * once * reductions
+    plain = k.data_exposed * once * (1 + np.where(layout.zero >= 2, 0.0, 1.0)) + k.reduce_exposed * once * np.where(layout.zero >= 2, reductions, 0.0)
     gathered = 3 * once * busy
     sharded = k.gather_exposed * gathered + np.maximum(0.0, (1 - k.gather_exposed) * gathered - busy_s)
     shard = np.where(layout.zero >= 1, layout.zero_ranks, 1.0)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.framework.parallel.columns import BlockColumns, Floats, LayoutColumns, ModelColumns
+from headwater.framework.program.model_spec import Kernel
 
 HALF, SINGLE = 2.0, 4.0
 """Bytes of a 16-bit and a 32-bit number."""
 CAUSAL = 0.5
+WRITTEN_BYTES = 5.0
+"""Kept for each score that is written out: two 16-bit numbers and a dropout mask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class LayerWork:
     """Forward work of a layer for a micro-batch, on each chip."""
 
     matmul_flops: Floats
+    matmul_flops_per_width: Floats
+    """The same, each product over the width that a chip holds of it."""
     matmul_bytes: Floats
     attention_flops: Floats
     elementwise_bytes: Floats
@@ -44,6 +49,8 @@ def layer_work(block: BlockColumns, model: ModelColumns, layout: LayoutColumns) 
     tokens = layout.micro_batch * model.seq_len / layout.cp
     width, kv_width = block.heads * block.head_dim, block.kv_heads * block.head_dim
     attention = 2 * block.hidden * (width + kv_width)
+    written = (block.kernel == Kernel.WRITTEN) * tokens * model.seq_len * block.heads / layout.tp
+    """Attention scores that go through memory."""
     expert = block.mlp_matrices * block.hidden * block.ffn
     used = attention + block.top_k * expert
     inner = width + 2 * kv_width + width + (block.mlp_matrices * block.ffn) * block.top_k
@@ -55,15 +62,16 @@ def layer_work(block: BlockColumns, model: ModelColumns, layout: LayoutColumns) 
     kv_held = 2 * kv_width * tokens / parts
     return LayerWork(
         matmul_flops=np.asarray(2 * tokens * used / parts),
+        matmul_flops_per_width=np.asarray(2 * tokens * (attention / np.maximum(width, 1) + block.top_k * expert / block.ffn)),
         matmul_bytes=np.asarray(HALF * (tokens * (inner + 4 * block.hidden) + used) / parts),
-        attention_flops=np.asarray(4 * CAUSAL * tokens * model.seq_len * width / parts),
-        elementwise_bytes=np.asarray(HALF * tokens * (inner + 3 * outer) / parts),
+        attention_flops=np.asarray(4 * np.where(block.kernel == Kernel.WRITTEN, 1.0, CAUSAL) * tokens * model.seq_len * width / parts),
+        elementwise_bytes=np.asarray(HALF * tokens * (inner + 3 * outer) / parts + HALF * written),
         cast_values=np.asarray(tokens * (2 * block.hidden + width + block.ffn * block.top_k) / parts),
         tensor_bytes=np.asarray(2 * 2 * HALF * tokens * block.hidden * (parts - 1) / parts),
         context_bytes=np.asarray(HALF * kv_held * (layout.cp - 1)),
         expert_bytes=np.asarray(2 * HALF * tokens / parts * block.hidden * block.top_k * (layout.ep - 1) / layout.ep),
         parameters=np.asarray(held + 2 * block.hidden),
-        activation_bytes=np.asarray(HALF * tokens * (inner + outer) / parts),
+        activation_bytes=np.asarray(HALF * tokens * (inner + outer) / parts + WRITTEN_BYTES * written),
         boundary_bytes=np.asarray(HALF * tokens * block.hidden / parts),
     )
 
@@ -86,5 +94,5 @@ def head_work(model: ModelColumns, layout: LayoutColumns) -> HeadWork:
         matmul_flops=np.asarray(2 * logits * model.hidden),
         elementwise_bytes=np.asarray((HALF + 2 * SINGLE) * logits),
         parameters=np.asarray(model.vocab * model.hidden / layout.tp),
-        activation_bytes=np.asarray((HALF + SINGLE) * logits),
+        activation_bytes=np.asarray((HALF + 2 * SINGLE) * logits),
     )

@@ -6,11 +6,20 @@ No weights and no torch: a spec comes from dimensions, from the named models, or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from headwater.core.errors import BadInput
 
 MOST_LAYERS = 4096
 MOST_WIDTH = 1 << 22
+
+
+class Kernel(IntEnum):
+    """How attention is computed: the vendor's fused kernel; a generic fused one, as a bias (ALiBi) needs; or written out to memory."""
+
+    FUSED = 0
+    GENERIC = 1
+    WRITTEN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +28,7 @@ class Block:
 
     `mlp_matrices` is the size of the feed-forward part in units of hidden x ffn: 2 for up and down, 3 with a gate.
     `heads` is 0 where the layer has no attention. Each of `experts` has a feed-forward part; a token uses `top_k`.
-    With an `attention_bias` (ALiBi) attention runs in a generic kernel, not in the vendor's own.
+    `kernel` is how attention runs.
     """
 
     count: int
@@ -31,7 +40,7 @@ class Block:
     mlp_matrices: float = 2.0
     experts: int = 1
     top_k: int = 1
-    attention_bias: bool = False
+    kernel: Kernel = Kernel.FUSED
 
     @property
     def attention_parameters(self) -> int:
