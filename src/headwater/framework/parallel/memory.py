@@ -12,6 +12,8 @@ from headwater.framework.parallel.work import HALF, SINGLE, head_work, layer_wor
 
 CONTEXT_BYTES = 3.0 * (1 << 30)
 """The device runtime, the collective library's buffers, and what the allocator cannot use."""
+FEWER_BITS = 0.85
+"""What activations take where they are kept in 8 bits beside those that stay in 16."""
 RESERVE = 0.12
 """Median of what the published runs report beyond the need computed here."""
 
@@ -23,6 +25,8 @@ class Memory:
     parameters: Floats
     gradients: Floats
     optimizer: Floats
+    ends: Floats
+    """Embedding and head with their gradients and states."""
     activations: Floats
     buffers: Floats
     reserve: Floats
@@ -39,38 +43,76 @@ class Memory:
         return np.asarray(sum(getattr(self, one.name) for one in fields(self) if one.name != "reserve"))
 
 
-def memory(model: ModelColumns, layout: LayoutColumns) -> Memory:
-    """Return the bytes of the fullest chip: of the first stage, which holds the embedding and most micro-batches in flight.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What stages are made of, in bytes on each chip."""
 
-    Adam with a 32-bit master copy (16 bytes a parameter), or all in 16 bits where the precision is pure (8 bytes).
-    """
+    parameter: Floats
+    gradient: Floats
+    state: Floats
+    """Of the weights of a mean layer."""
+    ends: Floats
+    """Weights, gradients and states of an embedding or a head, together."""
+    kept: Floats
+    """Activations of a layer for a micro-batch."""
+    boundary: Floats
+    """Its input alone, for a layer that is recomputed."""
+    logits: Floats
+    buffers: Floats
+
+
+def needs(model: ModelColumns, layout: LayoutColumns) -> Needs:
+    """Return the bytes of layers and ends. Adam with a 32-bit master copy; all in 16 bits where the precision is pure."""
     works = [(block, layer_work(block, model, layout)) for block in model.blocks]
-    layers, _ = stage_layers(model, layout)
-    per_layer = sum(block.count * work.parameters for block, work in works) / model.layers
-    ends = head_work(model, layout).parameters
-    held = layers * per_layer + ends * np.where(layout.pp > 1, 1.0, 2.0 - model.tied)
-    sharded = layout.zero_ranks
-    gradient = np.where(layout.pure > 0, HALF, SINGLE)
-    state = np.where(layout.pure > 0, 2 * HALF, 3 * SINGLE)
+    weights, kept, boundary = (
+        np.asarray(sum(block.count * getattr(work, name) for block, work in works) / model.layers)
+        for name in ("parameters", "activation_bytes", "boundary_bytes")
+    )
     head = head_work(model, layout)
+    parameter = HALF / np.where(layout.zero >= 3, layout.zero_ranks, 1.0)
+    gradient = np.where(layout.pure > 0, HALF, SINGLE) / np.where(layout.zero >= 2, layout.zero_ranks, 1.0)
+    state = np.where(layout.pure > 0, 2 * HALF, 3 * SINGLE) / np.where(layout.zero >= 1, layout.zero_ranks, 1.0)
+    shrunk = np.where(layout.precision >= FP8, FEWER_BITS, 1.0)
+    return Needs(
+        parameter=np.asarray(weights * parameter),
+        gradient=np.asarray(weights * gradient),
+        state=np.asarray(weights * state),
+        ends=np.asarray(head.parameters * (parameter + gradient + state)),
+        kept=np.asarray(kept * shrunk),
+        boundary=boundary,
+        logits=head.activation_bytes,
+        buffers=np.asarray(CONTEXT_BYTES + np.where(layout.zero >= 3, 2 * HALF * weights, 0.0)),
+    )
+
+
+def in_flight(layout: LayoutColumns, stage: Floats) -> Floats:
+    """Return how many micro-batches a stage holds at once in the one-forward-one-backward schedule, interleaved or not."""
+    more = np.where(layout.vp > 1, (layout.pp - 1) / layout.vp, 0.0)
+    return np.asarray(np.minimum(layout.pp - stage + more, layout.micro_batches))
+
+
+def stage_memory(
+    need: Needs, model: ModelColumns, layout: LayoutColumns, *, stage: Floats, layers: Floats, recomputed: Floats
+) -> Memory:
+    """Return the bytes of a stage that holds `layers`, of which `recomputed` keep only their input."""
+    flight = in_flight(layout, stage)
+    first, last = stage == 0, stage == layout.pp - 1
+    ends = need.ends * np.where(first & last, 2.0 - model.tied, np.where(first | last, 1.0, 0.0))
+    kept = flight * ((layers - recomputed) * need.kept + recomputed * need.boundary) + np.where(recomputed > 0, need.kept, 0.0)
     known = Memory(
-        parameters=np.asarray(HALF * held / np.where(layout.zero >= 3, sharded, 1.0)),
-        gradients=np.asarray(gradient * held / np.where(layout.zero >= 2, sharded, 1.0)),
-        optimizer=np.asarray(state * held / np.where(layout.zero >= 1, sharded, 1.0)),
-        activations=np.asarray(_activations(model, layout, layers) + np.where(layout.pp > 1, 0.0, head.activation_bytes)),
+        parameters=np.asarray(layers * need.parameter),
+        gradients=np.asarray(layers * need.gradient),
+        optimizer=np.asarray(layers * need.state),
+        ends=np.asarray(ends),
+        activations=np.asarray(kept + np.where(last, need.logits, 0.0)),
+        buffers=need.buffers,
         reserve=np.zeros(1),
-        buffers=np.asarray(CONTEXT_BYTES + np.where(layout.zero >= 3, 2 * HALF * per_layer, 0.0) * np.ones_like(held)),
     )
     return replace(known, reserve=np.asarray(RESERVE * known.needed))
 
 
-def _activations(model: ModelColumns, layout: LayoutColumns, layers: Floats) -> Floats:
-    """Bytes kept for the backward pass, with as many micro-batches in flight as the schedule holds."""
-    works = [(block, layer_work(block, model, layout)) for block in model.blocks]
-    kept = sum(block.count * work.activation_bytes for block, work in works) / model.layers
-    input_only = sum(block.count * work.boundary_bytes for block, work in works) / model.layers
-    in_flight = np.where(layout.vp > 1, layout.pp + (layout.pp - 1) / layout.vp, layout.pp)
-    in_flight = np.minimum(in_flight, layout.micro_batches)
-    shrunk = np.where(layout.precision >= FP8, 0.85, 1.0)
-    per_layer = (1 - layout.recompute) * kept * shrunk + layout.recompute * input_only
-    return np.asarray(in_flight * layers * per_layer + np.where(layout.recompute > 0, kept, 0.0))
+def memory(model: ModelColumns, layout: LayoutColumns) -> Memory:
+    """Return the bytes of the first stage, which holds the embedding and most micro-batches in flight, cut equally."""
+    layers, _ = stage_layers(model, layout)
+    recomputed = layers * layout.recompute
+    return stage_memory(needs(model, layout), model, layout, stage=np.zeros(1), layers=layers, recomputed=recomputed)

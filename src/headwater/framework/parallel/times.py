@@ -15,7 +15,6 @@ from headwater.framework.parallel.columns import (
     BF16,
     FP8,
     MXFP8,
-    NVFP4,
     BlockColumns,
     ChipColumns,
     Floats,
@@ -211,43 +210,68 @@ def stage_layers(model: ModelColumns, layout: LayoutColumns) -> tuple[Floats, Fl
     return np.asarray(inner), np.asarray(np.where(layout.pp == 1, inner, last))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Seconds of a mean layer and of the head for a micro-batch: what any cut into stages is made of."""
+
+    layer: LayerTimes
+    head: Floats
+
+
+def unit_times(model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration) -> Units:
+    """Return the seconds of a mean layer, over all classes, and of the head."""
+    classes = [(block, layer_times(block, layer_work(block, model, layout), layout, chip, k)) for block in model.blocks]
+    if len(classes) == 1:
+        return Units(layer=classes[0][1], head=head_times(model, layout, chip, k))
+
+    def mean(name: str) -> Floats:
+        return np.asarray(sum(block.count * getattr(times, name) for block, times in classes) / model.layers)
+
+    layer = LayerTimes(**{one.name: mean(one.name) for one in fields(LayerTimes)})
+    return Units(layer=layer, head=head_times(model, layout, chip, k))
+
+
 def step_terms(model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration) -> Terms:
-    """Return the seconds of a step by cause."""
-    per_layer = [(block, layer_times(block, layer_work(block, model, layout), layout, chip, k)) for block in model.blocks]
-    head = head_times(model, layout, chip, k)
-    times = {name: _mean(per_layer, name, model) for name in ("total", "forward", *_SHOWN)}
+    """Return the seconds of a step by cause, with stages cut as equally as the layers allow."""
+    units = unit_times(model, layout, chip, k)
     inner, last = stage_layers(model, layout)
-    inner = np.where(layout.pp == 1, model.layers, inner)
-    last = np.where(layout.pp == 1, model.layers, last)
-    layer = times["total"] + layout.recompute * times["forward"]
-    on_last = last * layer + head >= inner * layer
-    slowest = np.where(on_last, last * layer + head, inner * layer)
-    mean = (model.layers * layer + head) / layout.pp
+    inner, last = np.where(layout.pp == 1, model.layers, inner), np.where(layout.pp == 1, model.layers, last)
+    layer = units.layer.total + layout.recompute * units.layer.forward
+    slowest = np.maximum(last * layer + units.head, inner * layer)
+    return whole_step(units, layout.recompute * model.layers, slowest, model, layout, chip, k)
+
+
+def whole_step(
+    units: Units, recomputed: Floats, slowest: Floats, model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration
+) -> Terms:
+    """Return the seconds of a step by cause from the seconds of its slowest stage for a micro-batch.
+
+    `recomputed` layers run their forward pass again. Waiting for the slowest stage counts as bubble.
+    """
     busy = layout.micro_batches
-    bubble = (layout.pp - 1) / layout.vp * mean
-    # the rest of the slowest stage's time beyond a mean stage's is waiting too
-    idle = busy * (slowest - mean)
+    share = busy / layout.pp
+    mean = (model.layers * units.layer.total + recomputed * units.layer.forward + units.head) / layout.pp
     data, optimizer = _data_times(model, layout, chip, k, busy * slowest)
-    share = busy * model.layers / layout.pp
-    hops = layout.micro_batch * model.seq_len / layout.cp * model.hidden * HALF / layout.tp * (layout.pp > 1)
-    far = np.where(layout.chips > chip.fast_group, chip.network_s, chip.link_s)
     return Terms(
-        **{name: np.asarray(share * times[name]) for name in _SHOWN},
-        head=np.asarray(busy * head / layout.pp),
-        recompute=np.asarray(share * layout.recompute * times["forward"]),
-        bubble=np.asarray(bubble + idle),
-        pipeline=np.asarray(2 * busy * layout.vp * hops / far * k.data_exposed),
+        **{name: np.asarray(share * model.layers * getattr(units.layer, name)) for name in LAYER_TERMS},
+        head=np.asarray(share * units.head),
+        recompute=np.asarray(share * recomputed * units.layer.forward),
+        bubble=np.asarray((layout.pp - 1) / layout.vp * mean + busy * (slowest - mean)),
+        pipeline=_hop_times(model, layout, chip, k),
         data=data,
         optimizer=optimizer,
         overhead=np.asarray(k.step + k.micro * busy * layout.vp),
     )
 
 
-_SHOWN = ("matmul", "attention", "memory", "casts", "launches", "tensor", "context", "expert")
+LAYER_TERMS = ("matmul", "attention", "memory", "casts", "launches", "tensor", "context", "expert")
 
 
-def _mean(per_layer: list[tuple[BlockColumns, LayerTimes]], name: str, model: ModelColumns) -> Floats:
-    return np.asarray(sum(block.count * getattr(times, name) for block, times in per_layer) / model.layers)
+def _hop_times(model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration) -> Floats:
+    """Return exposed seconds of handing activations from stage to stage."""
+    hop = layout.micro_batch * model.seq_len / layout.cp * model.hidden * HALF / layout.tp * (layout.pp > 1)
+    rate = np.where(layout.chips > chip.fast_group, chip.network_s, chip.link_s)
+    return np.asarray(2 * layout.micro_batches * layout.vp * hop / rate * k.data_exposed)
 
 
 def _data_times(
@@ -258,16 +282,23 @@ def _data_times(
     layers = sum(block.count * layer_work(block, model, layout).parameters for block in model.blocks)
     held = np.asarray(layers / layout.pp + ends)
     ranks = layout.dp * layout.cp
-    rate, latency = group_rate(ranks, layout.tp, chip, k)
-    once = HALF * held * (ranks - 1) / ranks / rate + latency * (ranks > 1) * model.layers / layout.pp
-    busy = layout.micro_batches
-    reductions = np.where(layout.zero >= 2, busy, 1.0)
-    plain = k.data_exposed * once * (1 + np.where(layout.zero >= 2, 0.0, 1.0)) + k.reduce_exposed * once * np.where(layout.zero >= 2, reductions, 0.0)
-    gathered = 3 * once * busy
+    busy, stage_layers_held = layout.micro_batches, model.layers / layout.pp
+    once = _ring_s(held, ranks, layout, chip, k, stage_layers_held)
+    # states sharded within a server travel there alone, and each shard once a step between servers
+    near = _ring_s(held, layout.zero_ranks, layout, chip, k, stage_layers_held)
+    apart = ranks / layout.zero_ranks
+    across = 2 * HALF * held / layout.zero_ranks * (apart - 1) / apart / (k.link * chip.network_s)
+    plain = k.data_exposed * 2 * once
+    reduced = k.data_exposed * (near + across) + k.reduce_exposed * near * busy
+    gathered = 3 * near * busy + across
     sharded = k.gather_exposed * gathered + np.maximum(0.0, (1 - k.gather_exposed) * gathered - busy_s)
+    messages = np.where(layout.zero >= 3, sharded, np.where(layout.zero >= 2, reduced, plain))
     shard = np.where(layout.zero >= 1, layout.zero_ranks, 1.0)
     optimizer = OPTIMIZER_BYTES * held / shard / chip.memory_s
-    return np.asarray(np.where(layout.zero >= 3, sharded, plain)), np.asarray(optimizer)
+    return np.asarray(messages), np.asarray(optimizer)
 
 
-__all__ = ["NAMES", "NVFP4", "Calibration", "Terms", "step_terms"]
+def _ring_s(held: Floats, ranks: Floats, layout: LayoutColumns, chip: ChipColumns, k: Calibration, layers: Floats) -> Floats:
+    """Return the seconds in which `ranks` gather or reduce what each holds in 16 bits, layer by layer."""
+    rate, latency = group_rate(ranks, layout.tp, chip, k)
+    return np.asarray(HALF * held * (ranks - 1) / ranks / rate + latency * (ranks > 1) * layers)

@@ -94,5 +94,5 @@ def head_work(model: ModelColumns, layout: LayoutColumns) -> HeadWork:
         matmul_flops=np.asarray(2 * logits * model.hidden),
         elementwise_bytes=np.asarray((HALF + 2 * SINGLE) * logits),
         parameters=np.asarray(model.vocab * model.hidden / layout.tp),
-        activation_bytes=np.asarray((HALF + 2 * SINGLE) * logits),
+        activation_bytes=np.asarray((HALF + SINGLE) * logits),
     )
