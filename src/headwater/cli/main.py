@@ -40,6 +40,7 @@ COMMANDS = {
     "plan": Lazy(module="headwater.plan.commands", help="The plan's clauses and their evidence."),
     "compute": Lazy(module="headwater.compute.catalogue.commands", help="Chips, sites, and what this machine measures."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
+    "parallel": Lazy(module="headwater.framework.parallel.commands", only="parallel", help="Find the best parallel plans of a model."),
     "ledger": Lazy(module="headwater.cli.ledger", help="List and verify the ledger."),
     "statement": Lazy(module="headwater.cli.statement", help="Show, verify and revoke signed statements."),
     "token": Lazy(module="headwater.cli.people", app="tokens", help="Make and end API tokens."),

@@ -69,11 +69,13 @@ class Priced:
         layout = self.space.layouts.taken([row])
         wait = float(((layout.pp - 1) / layout.vp / layout.pp).item())
         busy = float(layout.micro_batches.item())
-        # gathering sharded weights hides behind the stages: what they leave of it is time, so that the total never falls
-        hidden = float(whole_step(_row(self.units[0], row), np.zeros(1), np.zeros(1), self.model, layout, self.chips[0], self.calibration).data.item())
+        # gathering sharded weights hides behind the stages: where it does not, it rules, so the total never falls
+        units, still = _row(self.units[0], row), np.zeros(1)
+        gathered = whole_step(units, still, still, self.model, layout, self.chips[0], self.calibration).data.item()
+        hidden = (1 - self.calibration.gather_exposed) * float(gathered) if layout.zero.item() >= 3 else 0.0
 
         def total(slowest: float, amount: float) -> float:
-            return max(busy * slowest, hidden if layout.zero.item() >= 3 else 0.0) + wait * amount
+            return max(busy * slowest, hidden) + wait * amount
 
         return total
 
@@ -108,9 +110,7 @@ def price(spec: ModelSpec, found: Space, k: Calibration) -> Priced:
     )
     slowest = _slowest(priced)
     bounds = _bounds(priced, slowest)
-    return Priced(
-        space=found, model=model, chips=chips, units=units, need=priced.need, layers=spec.layers, calibration=k, bound_s=bounds
-    )
+    return Priced(space=found, model=model, chips=chips, units=units, need=priced.need, layers=spec.layers, calibration=k, bound_s=bounds)
 
 
 def _bounds(priced: Priced, slowest: Floats) -> Floats:
@@ -169,7 +169,8 @@ class _Lines:
     def held(self, seconds: Floats) -> Floats:
         """Return the layers that all stages hold together."""
         left = np.maximum(seconds[:, None] - self.fixed, 0.0)
-        return np.asarray(np.minimum(np.minimum(left * self.slope, self.again_start + left * self.again_slope), self.most).clip(0).sum(axis=1))
+        kept = np.minimum(left * self.slope, self.again_start + left * self.again_slope)
+        return np.asarray(np.minimum(kept, self.most).clip(0).sum(axis=1))
 
 
 def _lines(priced: Priced, rows: np.ndarray[tuple[int], np.dtype[np.intp]], stages: int) -> _Lines:

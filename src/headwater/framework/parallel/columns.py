@@ -61,7 +61,7 @@ class ModelColumns:
     @property
     def layers(self) -> Floats:
         """How many layers there are."""
-        return np.sum([block.count for block in self.blocks], axis=0, dtype=float)
+        return np.asarray(np.sum([block.count for block in self.blocks], axis=0, dtype=float))
 
     @property
     def hidden(self) -> Floats:

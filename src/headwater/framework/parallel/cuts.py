@@ -109,7 +109,7 @@ def _share(seconds: Floats, layers: int) -> tuple[list[int], float]:
     best = np.full((stages + 1, layers + 1), np.inf)
     best[stages, 0] = 0.0
     for at in range(stages - 1, -1, -1):
-        for n in np.flatnonzero(np.isfinite(seconds[at])):
+        for n in np.flatnonzero(np.isfinite(seconds[at])).tolist():
             best[at, n:] = np.minimum(best[at, n:], best[at + 1, : layers + 1 - n] + seconds[at, n])
     counts, left = [], layers
     for at in range(stages):

@@ -87,7 +87,10 @@ def _calibration(logs: Floats) -> Calibration:
 
 
 def spread(errors: Floats, sources: Sequence[str], level: float = LEVEL) -> float:
-    """Return the half width that covers `level` of the errors of runs not seen, a publisher of n runs counted as the square root of n (split conformal)."""
+    """Return the half width that covers `level` of the errors of runs not seen (split conformal).
+
+    A publisher of n runs counts as the square root of n.
+    """
     size, weights = np.abs(errors), balance(sources)
     order = np.argsort(size, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()

@@ -1,8 +1,8 @@
 """A fleet: pools of chips, each with its fast group (a server or a rack on one switch) and its port to the others.
 
-    64xA100-80                     64 chips of the catalogue's A100 with 80 GB
-    64xA100-80/net50/price12.5     each with 50 GB/s to other servers, at 12.5 yuan a chip-hour
-    32xH800-80+32xA800-80          two kinds of chips: pipeline stages are shared out between them
+64xA100-80                     64 chips of the catalogue's A100 with 80 GB
+64xA100-80/net50/price12.5     each with 50 GB/s to other servers, at 12.5 yuan a chip-hour
+32xH800-80+32xA800-80          two kinds of chips: pipeline stages are shared out between them
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Fleet:
 def _pool(text: str) -> Pool:
     found = POOL.fullmatch(text)
     if found is None:
-        raise BadInput(f"'{text[:80]}' is no pool of chips.", "Write a count, x and a chip, as in 64xA100-80 or 64xA100-80/net50/price12.5.")
+        raise BadInput(f"'{text[:80]}' is no pool of chips.", "Write it as in 64xA100-80 or 64xA100-80/net50/price12.5.")
     options = {name: float(value) for name, value in OPTION.findall(found[3])}
     chip = find(found[2].strip())
     if "net" in options:

@@ -91,9 +91,7 @@ def in_flight(layout: LayoutColumns, stage: Floats) -> Floats:
     return np.asarray(np.minimum(layout.pp - stage + more, layout.micro_batches))
 
 
-def stage_memory(
-    need: Needs, model: ModelColumns, layout: LayoutColumns, *, stage: Floats, layers: Floats, recomputed: Floats
-) -> Memory:
+def stage_memory(need: Needs, model: ModelColumns, layout: LayoutColumns, *, stage: Floats, layers: Floats, recomputed: Floats) -> Memory:
     """Return the bytes of a stage that holds `layers`, of which `recomputed` keep only their input."""
     flight = in_flight(layout, stage)
     first, last = stage == 0, stage == layout.pp - 1

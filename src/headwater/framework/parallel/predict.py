@@ -123,7 +123,16 @@ def predict(spec: ModelSpec, fleet: Fleet, plan: Plan, calibration: Calibration 
         stages=stage_needs(spec, fleet, plan, stages),
         energy_kwh=sum(pool.count * pool.chip.power_w for pool in fleet.pools) * step / 3.6e6,
         cost=cost,
-        assumed=tuple(sorted({f"{pool.chip.id}: {one}" for pool in fleet.pools for one in pool.chip.assumed})),
+        assumed=tuple(
+            sorted(
+                {
+                    f"{pool.chip.id}: {one}"
+                    for pool in fleet.pools
+                    for one in pool.chip.assumed
+                    if plan.precision == "tf32" or not one.startswith("TF32")
+                }
+            )
+        ),
     )
 
 

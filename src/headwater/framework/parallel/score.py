@@ -132,7 +132,8 @@ def grids(table: Table, predicted: Floats) -> tuple[Grid, ...]:
     sets: dict[tuple[str, ...], dict[tuple[int, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
     for at, run in enumerate(table.runs):
         sets[run.grid][_layout(run)].append(at)
-    return tuple(_grid(" ".join(key), list(layouts.values()), table.tokens_s, predicted) for key, layouts in sets.items() if len(layouts) > 1)
+    several = {" ".join(key): list(layouts.values()) for key, layouts in sets.items() if len(layouts) > 1}
+    return tuple(_grid(name, layouts, table.tokens_s, predicted) for name, layouts in several.items())
 
 
 def _layout(run: Run) -> tuple[int, ...]:
@@ -183,7 +184,7 @@ def _grid_line(grid: Grid) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score a file from the command line."""
-    parser = argparse.ArgumentParser(prog="python3 -m headwater.framework.parallel.score", description="Score the planner on published runs.")
+    parser = argparse.ArgumentParser(prog="python3 -m headwater.framework.parallel.score", description="Score predictions.")
     parser.add_argument("file", type=Path, help="a CSV file of published runs")
     parser.add_argument("--leave-one-out", action="store_true", help="predict each publisher from the others instead")
     parser.add_argument("--json", type=Path, help="also write the score to this file")

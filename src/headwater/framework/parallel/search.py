@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from headwater.core.errors import BadInput
 from headwater.framework.parallel.bound import Priced, price
-from headwater.framework.parallel.columns import PRECISIONS, LayoutColumns
+from headwater.framework.parallel.columns import PRECISIONS, ChipColumns, LayoutColumns
 from headwater.framework.parallel.constants import shipped
 from headwater.framework.parallel.cuts import Cut, cut
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan, Precision
 from headwater.framework.parallel.predict import Estimate, predict
-from headwater.framework.parallel.space import Space, space
+from headwater.framework.parallel.space import Mask, Space, space
 from headwater.framework.parallel.times import Calibration
 from headwater.framework.program.model_spec import ModelSpec
 
@@ -86,20 +86,25 @@ def search(
     objective: Objective = "time",
     within_s: float | None = None,
     keep: int = 5,
+    may: Callable[[Space], Mask] | None = None,
     budget_s: float = 20.0,
     calibration: Calibration | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> PlanSet:
     """Return the best plans.
 
+    `may` marks the layouts that may be used, such as those that a tool can run.
     With the objective cost or energy, parts of the fleet are tried too (halves, quarters, ...), and `within_s` is the
     longest step allowed. Raises BadInput where no plan fits, with the plan that comes nearest and by how much it misses.
     """
     began = clock()
     batch = global_batch or default_batch(spec, fleet)
     _check_wishes(spec, fleet, batch, objective, within_s)
+    _check_formats(fleet, precisions)
     k = calibration or shipped().calibration
     spaces = [space(spec, part, global_batch=batch, precisions=precisions) for part in _parts(fleet, objective)]
+    if may is not None:
+        spaces = [one.taken(may(one)) for one in spaces]
     priced = [price(spec, one, k) for one in spaces if len(one)]
     if not priced:
         raise BadInput(_nothing_divides(spec, fleet, batch), "Change the batch or the number of chips.")
@@ -125,9 +130,18 @@ def _check_wishes(spec: ModelSpec, fleet: Fleet, batch: int, objective: Objectiv
     if within_s is not None and not 0 < within_s < 1e7:
         raise BadInput(f"A step within {within_s} s.", "Give a time above 0.")
     if objective == "cost" and any(pool.price is None for pool in fleet.pools):
-        raise BadInput("The fleet has no prices.", f"Add yuan for a chip-hour, as in {fleet.pools[0].count}x{fleet.pools[0].chip.id}/price12.5.")
+        raise BadInput("The fleet has no prices.", f"Add yuan for a chip-hour, as in {fleet.name}/price12.5.")
     if spec.seq_len * batch > 1 << 34:
         raise BadInput(f"{spec.seq_len * batch} tokens a step.", "Give a smaller batch.")
+
+
+def _check_formats(fleet: Fleet, precisions: Sequence[Precision]) -> None:
+    for pool in fleet.pools:
+        peaks = dict(zip(PRECISIONS, ChipColumns.of([pool.chip]).peak[0], strict=True))
+        lacking = [name for name in precisions if not peaks[name]]
+        if lacking:
+            has = ", ".join(name for name in PRECISIONS if peaks[name])
+            raise BadInput(f"The catalogue knows no {', '.join(lacking)} rate of {pool.chip.id}.", f"It has {has}.")
 
 
 def _parts(fleet: Fleet, objective: Objective) -> list[Fleet]:
@@ -154,10 +168,7 @@ class _Best:
     keep: int
     objective: Objective
     within_s: float | None
-    choices: list[Choice] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.choices = []
+    choices: list[Choice] = field(default_factory=list)
 
     def offer(self, choice: Choice) -> None:
         if self.within_s is None or choice.estimate.step_s <= self.within_s:
@@ -167,9 +178,7 @@ class _Best:
         return len(self.choices) < self.keep or bound < self.choices[-1].value
 
 
-def _cut_in_order(
-    spec: ModelSpec, priced: Sequence[Priced], k: Calibration, found: _Best, late: Callable[[], bool]
-) -> tuple[int, float]:
+def _cut_in_order(spec: ModelSpec, priced: Sequence[Priced], k: Calibration, found: _Best, late: Callable[[], bool]) -> tuple[int, float]:
     """Cut layouts in the order of their bounds; return how many, and the least bound that was left."""
     bounds = np.concatenate([one.bound_s * weight(one.space.fleet, found.objective) for one in priced])
     owner = np.concatenate([np.full(len(one.bound_s), at) for at, one in enumerate(priced)])
@@ -214,9 +223,7 @@ def _nothing_divides(spec: ModelSpec, fleet: Fleet, batch: int) -> str:
     )
 
 
-def _nothing_fits(
-    spec: ModelSpec, fleet: Fleet, priced: Sequence[Priced], k: Calibration, within_s: float | None
-) -> tuple[str, str]:
+def _nothing_fits(spec: ModelSpec, fleet: Fleet, priced: Sequence[Priced], k: Calibration, within_s: float | None) -> tuple[str, str]:
     """Return what to say where no plan is left: too slow, or too large, and by how much."""
     if within_s is not None:
         unbound = search(spec, fleet, global_batch=int(priced[0].space.layouts.global_batch[0]), keep=1, calibration=k)
@@ -225,7 +232,7 @@ def _nothing_fits(
             f"No plan takes a step within {within_s:g} s; the fastest takes {fastest.estimate.step_s:.3g} s: {fastest.plan.name}.",
             "Allow more time, or use more chips.",
         )
-    over, row, one = min((one.least_over_gib() + (one,) for one in priced), key=lambda found: found[0])
+    over, row, one = min(((*one.least_over_gib(), one) for one in priced), key=lambda found: found[0])
     layout = one.space.layouts
     cuts = " ".join(f"{name}{int(getattr(layout, name)[row])}" for name in ("tp", "pp", "cp", "dp", "zero"))
     return (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headwater.framework.parallel.columns import PRECISIONS, LayoutColumns
 from headwater.framework.parallel.fleet import Fleet
@@ -17,7 +18,11 @@ from headwater.framework.program.model_spec import ModelSpec
 MOST_VIRTUAL = 8
 MOST_MICRO = 64
 ZEROS = (0, 1, 2, 3)
-COLUMNS = ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "zero_ranks", "micro_batch", "global_batch", "recompute", "precision", "pure", "node")
+SIZES = ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "zero_ranks", "micro_batch", "global_batch")
+COLUMNS = (*SIZES, "recompute", "precision", "pure", "node")
+
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +31,14 @@ class Space:
 
     fleet: Fleet
     layouts: LayoutColumns
-    node: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    node: Mask
 
     def __len__(self) -> int:
         return len(self.node)
+
+    def taken(self, keep: Mask) -> Space:
+        """Return the layouts that `keep` marks."""
+        return Space(fleet=self.fleet, layouts=self.layouts.taken(keep), node=self.node[keep])
 
 
 def divisors(number: int, most: int) -> list[int]:

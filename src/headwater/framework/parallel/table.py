@@ -42,10 +42,10 @@ FUSED_MULTIPLE = 8
 GRID = ("group", "model", "chip", "chips", "global_batch", "seq_len", "precision", "recompute")
 """Runs that are equal in all of these may be compared."""
 
-NEEDED = (
-    "id source model layers hidden ffn heads kv_heads seq_len vocab global_batch micro_batch chip chips tp pp vp dp cp zero "
-    "recompute precision tokens_per_s_per_chip measured_tflops_per_chip tflops_convention"
-).split()
+DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "seq_len", "vocab")
+LAYOUT = ("micro_batch", "tp", "pp", "vp", "dp", "cp")
+NEEDED = ("id", "source", "model", *DIMENSIONS, *LAYOUT, "global_batch", "chip", "chips", "zero", "recompute", "precision")
+MEASURED = ("tokens_per_s_per_chip", "measured_tflops_per_chip", "tflops_convention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def read(path: Path) -> Table:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
+            missing = [name for name in (*NEEDED, *MEASURED) if name not in (reader.fieldnames or [])]
             rows = list(reader) if not missing else []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"The table cannot be read: {error}.", "Give a CSV file in UTF-8.", where=str(path)) from error
@@ -151,9 +151,9 @@ def read(path: Path) -> Table:
 
 
 def _run(row: dict[str, str]) -> Run:
-    whole = {name: _whole(row, name) for name in ("layers", "hidden", "ffn", "heads", "kv_heads", "seq_len", "vocab")}
-    cut = {name: _whole(row, name, 1) for name in ("tp", "pp", "vp", "dp", "cp", "ep", "micro_batch")}
-    gated = round(3 if any(word in row.get("arch", "").lower() for word in ("llama", "qwen", "mistral", "gated", "swiglu")) else 2)
+    whole = {name: _whole(row, name) for name in DIMENSIONS}
+    cut = {name: _whole(row, name, 1) for name in (*LAYOUT, "ep")}
+    gated = 3 if any(word in row.get("arch", "").lower() for word in ("llama", "qwen", "mistral", "gated", "swiglu")) else 2
     block = Block(
         count=whole["layers"],
         hidden=whole["hidden"],

@@ -274,9 +274,7 @@ def _hop_times(model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k:
     return np.asarray(2 * layout.micro_batches * layout.vp * hop / rate * k.data_exposed)
 
 
-def _data_times(
-    model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration, busy_s: Floats
-) -> tuple[Floats, Floats]:
+def _data_times(model: ModelColumns, layout: LayoutColumns, chip: ChipColumns, k: Calibration, busy_s: Floats) -> tuple[Floats, Floats]:
     """Return exposed seconds of data-parallel messages, and of the optimizer."""
     ends = model.vocab * model.hidden / layout.tp
     layers = sum(block.count * layer_work(block, model, layout).parameters for block in model.blocks)
