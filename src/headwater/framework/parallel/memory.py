@@ -64,24 +64,33 @@ class Needs:
 def needs(model: ModelColumns, layout: LayoutColumns) -> Needs:
     """Return the bytes of layers and ends. Adam with a 32-bit master copy; all in 16 bits where the precision is pure."""
     works = [(block, layer_work(block, model, layout)) for block in model.blocks]
-    weights, kept, boundary = (
+    weights, spread, kept, boundary = (
         np.asarray(sum(block.count * getattr(work, name) for block, work in works) / model.layers)
-        for name in ("parameters", "activation_bytes", "boundary_bytes")
+        for name in ("parameters", "sharded_parameters", "activation_bytes", "boundary_bytes")
     )
     head = head_work(model, layout)
-    parameter = HALF / np.where(layout.zero >= 3, layout.zero_ranks, 1.0)
-    gradient = np.where(layout.pure > 0, HALF, SINGLE) / np.where(layout.zero >= 2, layout.zero_ranks, 1.0)
-    state = np.where(layout.pure > 0, 2 * HALF, 3 * SINGLE) / np.where(layout.zero >= 1, layout.zero_ranks, 1.0)
+    parameter, gradient, state = _sizes(layout, weights, spread / layout.zero_ranks)
+    ends = sum(_sizes(layout, head.parameters, head.parameters / layout.zero_ranks))
     shrunk = np.where(layout.precision >= FP8, FEWER_BITS, 1.0)
     return Needs(
-        parameter=np.asarray(weights * parameter),
-        gradient=np.asarray(weights * gradient),
-        state=np.asarray(weights * state),
-        ends=np.asarray(head.parameters * (parameter + gradient + state)),
+        parameter=parameter,
+        gradient=gradient,
+        state=state,
+        ends=np.asarray(ends),
         kept=np.asarray(kept * shrunk),
         boundary=boundary,
         logits=head.activation_bytes,
         buffers=np.asarray(CONTEXT_BYTES + np.where(layout.zero >= 3, 2 * HALF * weights, 0.0)),
+    )
+
+
+def _sizes(layout: LayoutColumns, held: Floats, split: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the bytes of weights, gradients and states: what is held, or where ZeRO shards it what is left of it."""
+    gradient, state = np.where(layout.pure > 0, HALF, SINGLE), np.where(layout.pure > 0, 2 * HALF, 3 * SINGLE)
+    return (
+        np.asarray(HALF * np.where(layout.zero >= 3, split, held)),
+        np.asarray(gradient * np.where(layout.zero >= 2, split, held)),
+        np.asarray(state * np.where(layout.zero >= 1, split, held)),
     )
 
 

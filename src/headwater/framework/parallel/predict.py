@@ -123,17 +123,14 @@ def predict(spec: ModelSpec, fleet: Fleet, plan: Plan, calibration: Calibration 
         stages=stage_needs(spec, fleet, plan, stages),
         energy_kwh=sum(pool.count * pool.chip.power_w for pool in fleet.pools) * step / 3.6e6,
         cost=cost,
-        assumed=tuple(
-            sorted(
-                {
-                    f"{pool.chip.id}: {one}"
-                    for pool in fleet.pools
-                    for one in pool.chip.assumed
-                    if plan.precision == "tf32" or not one.startswith("TF32")
-                }
-            )
-        ),
+        assumed=_assumed(fleet, plan),
     )
+
+
+def _assumed(fleet: Fleet, plan: Plan) -> tuple[str, ...]:
+    """Return what was assumed of the chips and bears on the plan."""
+    told = {f"{pool.chip.id}: {one}" for pool in fleet.pools for one in pool.chip.assumed if plan.precision == "tf32" or "TF32" not in one}
+    return tuple(sorted(told))
 
 
 def plan_terms(spec: ModelSpec, fleet: Fleet, plan: Plan, stages: tuple[Pool, ...], k: Calibration) -> dict[str, float]:

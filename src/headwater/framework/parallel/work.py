@@ -38,6 +38,8 @@ class LayerWork:
     expert_bytes: Floats
     parameters: Floats
     """That the chip holds before any sharding over the data-parallel ranks."""
+    sharded_parameters: Floats
+    """The same, to be divided by those ranks: experts, already spread over some of them, count ep times."""
     activation_bytes: Floats
     """Kept for the backward pass."""
     boundary_bytes: Floats
@@ -71,6 +73,7 @@ def layer_work(block: BlockColumns, model: ModelColumns, layout: LayoutColumns) 
         context_bytes=np.asarray(HALF * kv_held * (layout.cp - 1)),
         expert_bytes=np.asarray(2 * HALF * tokens / parts * block.hidden * block.top_k * (layout.ep - 1) / layout.ep),
         parameters=np.asarray(held + 2 * block.hidden),
+        sharded_parameters=np.asarray((attention + block.experts * expert) / parts + 2 * block.hidden),
         activation_bytes=np.asarray(HALF * tokens * (inner + outer) / parts + WRITTEN_BYTES * written),
         boundary_bytes=np.asarray(HALF * tokens * block.hidden / parts),
     )

@@ -77,3 +77,9 @@ def even(plan: Plan) -> bool:
 def partly_recomputed(plan: Plan) -> bool:
     """Tell whether some layers are recomputed and others are not."""
     return 0 < sum(stage.recomputed for stage in plan.stages) < plan.layers
+
+
+def chunk_layers(plan: Plan) -> list[int]:
+    """Return the layers of every chunk: all stages' first virtual stages, then their second; a remainder goes to the first."""
+    turns = range(plan.vp)
+    return [stage.layers // plan.vp + (1 if turn < stage.layers % plan.vp else 0) for turn in turns for stage in plan.stages]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from headwater.framework.parallel.emit import Tool, partly_recomputed, shards
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan
@@ -13,7 +15,7 @@ def may(space: Space) -> Mask:
     """FSDP2 with ZeRO 2 or 3, tensor and context parallelism; no pipeline, no expert parallelism; bf16."""
     layout = space.layouts
     alone = layout.dp * layout.cp == 1
-    return (layout.pp == 1) & (layout.ep == 1) & (layout.precision == 1) & ((layout.zero >= 2) | alone)
+    return np.asarray((layout.pp == 1) & (layout.ep == 1) & (layout.precision == 1) & ((layout.zero >= 2) | alone))
 
 
 def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from headwater.framework.parallel.emit import Tool, partly_recomputed
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan
@@ -12,10 +14,10 @@ from headwater.framework.program.model_spec import ModelSpec
 def may(space: Space) -> Mask:
     """ZeRO 0 and 1, tensor, pipeline and expert parallelism without virtual stages; bf16."""
     layout = space.layouts
-    return (layout.cp == 1) & (layout.vp == 1) & (layout.zero <= 1) & (layout.precision == 1) & ~space.node
+    return np.asarray((layout.cp == 1) & (layout.vp == 1) & (layout.zero <= 1) & (layout.precision == 1) & ~space.node)
 
 
-def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:
+def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:  # noqa: ARG001
     """Return the YAML keys; model, data and output are the user's."""
     import yaml
 

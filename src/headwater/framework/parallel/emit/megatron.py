@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headwater.framework.parallel.emit import Tool, even, partly_recomputed
+import numpy as np
+
+from headwater.framework.parallel.emit import Tool, chunk_layers, even, partly_recomputed
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan
 from headwater.framework.parallel.space import Mask, Space
@@ -15,13 +17,17 @@ def may(space: Space) -> Mask:
     """ZeRO 0 and 1 everywhere, 3 without a pipeline (Megatron-FSDP); states over all ranks; one class of chips."""
     layout = space.layouts
     sharded = (layout.zero <= 1) | ((layout.zero == 3) & (layout.pp == 1) & (layout.ep == 1))
-    return (layout.precision != 0) & (layout.precision < 4) & sharded & ~space.node
+    return np.asarray((layout.precision != 0) & (layout.precision < 4) & sharded & ~space.node)
 
 
-def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:
+def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:  # noqa: ARG001
     """Return the arguments, one a line."""
+    return "\n".join([*_model(spec, plan), *_cuts(plan), *_sharding(plan), *_recompute(plan), *_precision(plan)]) + "\n"
+
+
+def _model(spec: ModelSpec, plan: Plan) -> list[str]:
     block = spec.blocks[0]
-    model = {
+    sizes = {
         "num-layers": spec.layers,
         "hidden-size": block.hidden,
         "ffn-hidden-size": block.ffn,
@@ -34,16 +40,13 @@ def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:
         "pipeline-model-parallel-size": plan.pp,
         "context-parallel-size": plan.cp,
     }
-    lines = [f"--{name} {value}" for name, value in model.items()]
+    lines = [f"--{name} {value}" for name, value in sizes.items()]
     lines += ["--swiglu"] if block.mlp_matrices == 3 else []
     lines += ["--group-query-attention", f"--num-query-groups {block.kv_heads}"] if block.kv_heads < block.heads else []
     lines += [] if spec.tied else ["--untie-embeddings-and-output-weights"]
-    lines += (
-        [f"--num-experts {block.experts}", f"--moe-router-topk {block.top_k}", f"--expert-model-parallel-size {plan.ep}"]
-        if block.experts > 1
-        else []
-    )
-    return "\n".join([*lines, *_cuts(plan), *_sharding(plan), *_recompute(plan), *_precision(plan)]) + "\n"
+    if block.experts > 1:
+        lines += [f"--num-experts {block.experts}", f"--moe-router-topk {block.top_k}", f"--expert-model-parallel-size {plan.ep}"]
+    return lines
 
 
 def _cuts(plan: Plan) -> list[str]:
@@ -55,9 +58,7 @@ def _cuts(plan: Plan) -> list[str]:
 
 def layout_text(plan: Plan) -> str:
     """Return the layers of every chunk, chunks of all ranks after one another, in Megatron's letters: E, t, L."""
-    chunks = [
-        "t" * (stage.layers // plan.vp + (1 if turn < stage.layers % plan.vp else 0)) for turn in range(plan.vp) for stage in plan.stages
-    ]
+    chunks = ["t" * count for count in chunk_layers(plan)]
     return "|".join(["E" + chunks[0], *chunks[1:-1], chunks[-1] + "L"]) if len(chunks) > 1 else f"E{chunks[0]}L"
 
 

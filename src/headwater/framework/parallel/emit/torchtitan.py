@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headwater.framework.parallel.emit import Tool, partly_recomputed, shards
+import numpy as np
+
+from headwater.framework.parallel.emit import Tool, chunk_layers, partly_recomputed, shards
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan
 from headwater.framework.parallel.space import Mask, Space
@@ -10,11 +12,13 @@ from headwater.framework.program.model_spec import ModelSpec
 
 BASES = {"llama-3-8b": "llama3_8b", "llama-3-70b": "llama3_70b", "llama-3.1-405b": "llama3_405b"}
 
+OWN_MODEL = "# import your model's configuration function as `model`"
+
 
 def may(space: Space) -> Mask:
     """ZeRO 2 and 3 (FSDP2), or none on one data rank; bf16, as other formats need converters of each model."""
     layout = space.layouts
-    return (layout.precision == 1) & ((layout.zero >= 2) | (layout.dp * layout.cp == 1))
+    return np.asarray((layout.precision == 1) & ((layout.zero >= 2) | (layout.dp * layout.cp == 1)))
 
 
 def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:
@@ -34,9 +38,7 @@ def text(spec: ModelSpec, fleet: Fleet, plan: Plan) -> str:
     lines = [
         "from torchtitan.config import ParallelismConfig",
         "from torchtitan.distributed.activation_checkpoint import FullAC",
-        f"from torchtitan.models.llama3.config_registry import {base}"
-        if base
-        else "# import your model's configuration function as `model`",
+        f"from torchtitan.models.llama3.config_registry import {base}" if base else OWN_MODEL,
         "",
         "",
         "def planned():",
@@ -65,7 +67,7 @@ def _pipeline(plan: Plan) -> dict[str, object]:
 
 def parts(plan: Plan) -> list[list[str]]:
     """Return the modules of every chunk: all ranks' first chunks, then their second."""
-    chunks = [stage.layers // plan.vp + (1 if turn < stage.layers % plan.vp else 0) for turn in range(plan.vp) for stage in plan.stages]
+    chunks = chunk_layers(plan)
     starts = [sum(chunks[:at]) for at in range(len(chunks))]
     found = [[f"layers.{layer}" for layer in range(start, start + count)] for start, count in zip(starts, chunks, strict=True)]
     found[0].insert(0, "tok_embeddings")
