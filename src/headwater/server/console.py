@@ -38,6 +38,7 @@ MENU = (
     Entry(key="plan", path="/plan", permission=Permission.PLAN_READ),
     Entry(key="runs", path="/runs", permission=Permission.PROJECTS_READ),
     Entry(key="jobs", path="/jobs", permission=Permission.COMPUTE_READ),
+    Entry(key="parallel", path="/parallel", permission=Permission.COMPUTE_READ),
     Entry(key="models", path="/models", permission=Permission.MODELS_READ),
     Entry(key="cases", path="/cases", permission=Permission.CASES_READ),
     Entry(key="statements", path="/statements", permission=Permission.STATEMENTS_READ),
