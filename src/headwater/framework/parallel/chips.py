@@ -73,8 +73,10 @@ def find(name: str) -> Chip:
     fits = [chip_id for chip_id, row in known.items() if _matches(wanted, chip_id, row)]
     if not fits:
         raise NotFound(f"No chip '{name[:80]}' in the catalogue.", _near(name, known))
-    plannable = [chip_id for chip_id in fits if not _lacks(known[chip_id])] or fits
-    if (len(plannable) > 1 and len({known[chip_id]["model"] for chip_id in plannable}) > 1) or _ambiguous(wanted, plannable, known):
+    plain = [chip_id for chip_id in fits if not known[chip_id].get("variant")]
+    plannable = plain or [chip_id for chip_id in fits if not _lacks(known[chip_id])] or fits
+    models = {known[chip_id]["model"] for chip_id in plannable}
+    if len(models) > 1 or _ambiguous(wanted, plannable, known):
         raise BadInput(f"'{name[:80]}' may be {' or '.join(plannable)}.", "Name one of them.")
     return _chip(plannable[0], known[plannable[0]])
 

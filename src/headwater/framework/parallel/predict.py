@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,7 +12,7 @@ from headwater.framework.parallel.columns import PRECISIONS, ChipColumns, Floats
 from headwater.framework.parallel.constants import shipped
 from headwater.framework.parallel.fleet import Fleet, Pool
 from headwater.framework.parallel.memory import Memory, needs, stage_memory
-from headwater.framework.parallel.plan import Plan, check
+from headwater.framework.parallel.plan import Plan, Precision, check
 from headwater.framework.parallel.times import Calibration, LayerTimes, Terms, Units, unit_times, whole_step
 from headwater.framework.program.model_spec import ModelSpec
 
@@ -66,6 +67,16 @@ class Estimate:
         return all(stage.over_gib == 0 for stage in self.stages)
 
 
+def check_formats(fleet: Fleet, precisions: Sequence[Precision]) -> None:
+    """Raise BadInput where a chip of the fleet has no rate for a number format."""
+    for pool in fleet.pools:
+        peaks = dict(zip(PRECISIONS, ChipColumns.of([pool.chip]).peak[0], strict=True))
+        lacking = [name for name in precisions if not peaks[name]]
+        if lacking:
+            has = ", ".join(name for name in PRECISIONS if peaks[name])
+            raise BadInput(f"The catalogue knows no {', '.join(lacking)} rate of {pool.chip.id}.", f"It has {has}.")
+
+
 def layout_of(plan: Plan, fleet: Fleet) -> LayoutColumns:
     """Return one plan as columns of one row."""
     names = ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "micro_batch", "global_batch")
@@ -105,12 +116,11 @@ def predict(spec: ModelSpec, fleet: Fleet, plan: Plan, calibration: Calibration 
     A plan that does not fit in memory is priced all the same: `Estimate.fits` is false.
     """
     check(spec, fleet, plan)
+    check_formats(fleet, [plan.precision])
     stages = pools_of_stages(fleet, pp=plan.pp, ranks=plan.tp * plan.cp * plan.dp)
     known = shipped()
     terms = plan_terms(spec, fleet, plan, stages, calibration or known.calibration)
     step = sum(terms.values())
-    if not np.isfinite(step):
-        raise BadInput(f"A chip of {fleet.name} has no {plan.precision}.", "Choose bf16, or another fleet.")
     cost = None
     if all(pool.price is not None for pool in fleet.pools):
         cost = sum(pool.count * (pool.price or 0.0) for pool in fleet.pools) * step / 3600

@@ -16,14 +16,14 @@ from typing import Literal
 
 import numpy as np
 
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, NotFound
 from headwater.framework.parallel.bound import Priced, price
-from headwater.framework.parallel.columns import PRECISIONS, ChipColumns, LayoutColumns
+from headwater.framework.parallel.columns import PRECISIONS, LayoutColumns
 from headwater.framework.parallel.constants import shipped
 from headwater.framework.parallel.cuts import Cut, cut
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Plan, Precision
-from headwater.framework.parallel.predict import Estimate, predict
+from headwater.framework.parallel.predict import Estimate, check_formats, predict
 from headwater.framework.parallel.space import Mask, Space, space
 from headwater.framework.parallel.times import Calibration
 from headwater.framework.program.model_spec import ModelSpec
@@ -100,7 +100,7 @@ def search(
     began = clock()
     batch = global_batch or default_batch(spec, fleet)
     _check_wishes(spec, fleet, batch, objective, within_s)
-    _check_formats(fleet, precisions)
+    check_formats(fleet, precisions)
     k = calibration or shipped().calibration
     spaces = [space(spec, part, global_batch=batch, precisions=precisions) for part in _parts(fleet, objective)]
     if may is not None:
@@ -133,15 +133,6 @@ def _check_wishes(spec: ModelSpec, fleet: Fleet, batch: int, objective: Objectiv
         raise BadInput("The fleet has no prices.", f"Add yuan for a chip-hour, as in {fleet.name}/price12.5.")
     if spec.seq_len * batch > 1 << 34:
         raise BadInput(f"{spec.seq_len * batch} tokens a step.", "Give a smaller batch.")
-
-
-def _check_formats(fleet: Fleet, precisions: Sequence[Precision]) -> None:
-    for pool in fleet.pools:
-        peaks = dict(zip(PRECISIONS, ChipColumns.of([pool.chip]).peak[0], strict=True))
-        lacking = [name for name in precisions if not peaks[name]]
-        if lacking:
-            has = ", ".join(name for name in PRECISIONS if peaks[name])
-            raise BadInput(f"The catalogue knows no {', '.join(lacking)} rate of {pool.chip.id}.", f"It has {has}.")
 
 
 def _parts(fleet: Fleet, objective: Objective) -> list[Fleet]:
@@ -180,7 +171,10 @@ class _Best:
 
 def _cut_in_order(spec: ModelSpec, priced: Sequence[Priced], k: Calibration, found: _Best, late: Callable[[], bool]) -> tuple[int, float]:
     """Cut layouts in the order of their bounds; return how many, and the least bound that was left."""
-    bounds = np.concatenate([one.bound_s * weight(one.space.fleet, found.objective) for one in priced])
+    allowed = found.within_s or np.inf
+    bounds = np.concatenate(
+        [np.where(one.bound_s <= allowed, one.bound_s, np.inf) * weight(one.space.fleet, found.objective) for one in priced]
+    )
     owner = np.concatenate([np.full(len(one.bound_s), at) for at, one in enumerate(priced)])
     start = np.cumsum([0, *(len(one.bound_s) for one in priced)])
     order = np.argsort(bounds, kind="stable")
@@ -214,6 +208,17 @@ def plan_of(found: Space, row: int, exact: Cut) -> Plan:
         precision=precision,
         stages=exact.stages,
     )
+
+
+def row_of(found: Space, plan: Plan) -> int:
+    """Return the row of a plan's layout. Raises NotFound where the space does not hold it."""
+    same = found.node == (plan.scope == "node")
+    for name in ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "micro_batch"):
+        same = same & (getattr(found.layouts, name) == getattr(plan, name))
+    rows = np.flatnonzero(same & (found.layouts.precision == PRECISIONS.index(plan.precision)))
+    if not len(rows):
+        raise NotFound(f"{plan.name} is not a layout of the space.", "It lists what divides evenly on the whole fleet.")
+    return int(rows[0])
 
 
 def _nothing_divides(spec: ModelSpec, fleet: Fleet, batch: int) -> str:

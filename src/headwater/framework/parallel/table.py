@@ -1,10 +1,14 @@
 """Tables of published runs, read by stated rules. A table's rows become columns; a row that cannot be priced is named.
 
-Rules for what a table leaves empty: a micro-batch not given is 1; virtual stages not given are 1; recomputation not
-stated is that of as many layers as the run needs to fit; ZeRO not stated is level 1; tokens a second not given are
-derived from hardware FLOP/s by the formula of Narayanan et al. 2021, section 3, where the table says that they count
-recomputation; attention is fused unless the software names a year before 2022, or a head's width is no multiple of 8;
-ALiBi runs in a generic kernel. A row without sequence length or batch cannot be priced.
+Rules for what a table leaves empty or tells in words:
+- a micro-batch or virtual stages not given are 1; data-parallel ranks not given are what the other sizes leave;
+- recomputation not stated is that of as many layers as the run needs to fit; ZeRO not stated is level 1;
+- attention is fused, unless the software names a year before 2022 or a head's width is no multiple of 8; ALiBi runs in
+  a generic kernel;
+- the feed-forward part has a gate where that fits the parameters, or the architecture says so;
+- tokens a second not given are derived from hardware FLOP/s by the formula of Narayanan et al. 2021, section 3, where
+  the table says that they count recomputation.
+A row without sequence length or batch cannot be priced.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +49,8 @@ GRID = ("group", "model", "chip", "chips", "global_batch", "seq_len", "precision
 DIMENSIONS = ("layers", "hidden", "ffn", "heads", "kv_heads", "seq_len", "vocab")
 LAYOUT = ("micro_batch", "tp", "pp", "vp", "dp", "cp")
 NEEDED = ("id", "source", "model", *DIMENSIONS, *LAYOUT, "global_batch", "chip", "chips", "zero", "recompute", "precision")
+GATED = ("llama", "qwen", "mistral", "mixtral", "deepseek", "gemma", "internlm", "baichuan", "aquila", "gated", "swiglu")
+"""Words of an architecture whose feed-forward part has a gate."""
 MEASURED = ("tokens_per_s_per_chip", "measured_tflops_per_chip", "tflops_convention")
 
 
@@ -68,6 +74,8 @@ class Run:
     cp: int
     ep: int
     zero: int
+    near: bool
+    """States are sharded within a server only."""
     micro_batch: int
     global_batch: int
     recompute: float | None
@@ -120,7 +128,10 @@ class Table:
     def _layout(self, recompute: Floats) -> LayoutColumns:
         names = ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "micro_batch", "global_batch", "precision", "pure")
         columns = {name: self._of(name) for name in names}
-        return LayoutColumns(**columns, zero_ranks=columns["dp"] * columns["cp"], recompute=recompute)
+        ranks = columns["dp"] * columns["cp"]
+        server = np.maximum(1, np.array([run.chip.fast_group for run in self.runs]) // columns["tp"])
+        near = self._of("near") * (ranks % np.maximum(server, 1) == 0)
+        return LayoutColumns(**columns, zero_ranks=np.where(near > 0, np.minimum(server, ranks), ranks), recompute=recompute)
 
 
 def publisher(source: str) -> str:
@@ -153,21 +164,12 @@ def read(path: Path) -> Table:
 def _run(row: dict[str, str]) -> Run:
     whole = {name: _whole(row, name) for name in DIMENSIONS}
     cut = {name: _whole(row, name, 1) for name in (*LAYOUT, "ep")}
-    gated = 3 if any(word in row.get("arch", "").lower() for word in ("llama", "qwen", "mistral", "gated", "swiglu")) else 2
-    block = Block(
-        count=whole["layers"],
-        hidden=whole["hidden"],
-        ffn=whole["ffn"],
-        heads=whole["heads"],
-        kv_heads=whole["kv_heads"],
-        head_dim=max(1, whole["hidden"] // whole["heads"]),
-        mlp_matrices=float(gated),
-        kernel=_kernel(row.get("arch", ""), row.get("software", ""), whole["hidden"] // whole["heads"]),
-    )
-    ranks = cut["tp"] * cut["pp"] * cut["dp"] * cut["cp"]
-    if ranks != _whole(row, "chips"):
-        raise ValueError(f"tp x pp x dp x cp is {ranks}, but it ran on {row['chips']} chips.")
-    batch = _whole(row, "global_batch")
+    chips, ranks = _whole(row, "chips"), cut["tp"] * cut["pp"] * cut["cp"]
+    if not (row["dp"] or "").strip():
+        cut["dp"] = max(1, chips // ranks)
+    if ranks * cut["dp"] != chips:
+        raise ValueError(f"tp x pp x dp x cp is {ranks * cut['dp']}, but it ran on {chips} chips.")
+    block = _block(row, whole)
     return Run(
         id=row["id"],
         source=row["source"],
@@ -179,13 +181,35 @@ def _run(row: dict[str, str]) -> Run:
         chip=find(row["chip"]),
         **cut,
         zero=_zero(row["zero"]),
-        global_batch=batch,
+        near=any(word in row["zero"].lower() for word in ("hybrid", "hsdp", "node")),
+        global_batch=_whole(row, "global_batch"),
         recompute=_recompute(row["recompute"]),
         precision=_precision(row["precision"]),
         pure="pure" in row["precision"],
         tokens_s=_tokens_s(row, block, whole["vocab"], whole["seq_len"]),
         memory_gib=float(row["mem_gib"]) if row.get("mem_gib") else None,
     )
+
+
+def _block(row: dict[str, str], whole: dict[str, int]) -> Block:
+    """Return the layers of a row; whether the feed-forward part has a gate is what fits the parameters, else the architecture."""
+    arch = row.get("arch", "").lower()
+    gated = any(word in arch for word in GATED)
+    block = Block(
+        count=whole["layers"],
+        hidden=whole["hidden"],
+        ffn=whole["ffn"],
+        heads=whole["heads"],
+        kv_heads=whole["kv_heads"],
+        head_dim=max(1, whole["hidden"] // whole["heads"]),
+        mlp_matrices=3.0 if gated else 2.0,
+        kernel=_kernel(arch, row.get("software", ""), whole["hidden"] // whole["heads"]),
+    )
+    if not (row.get("params") or "").strip():
+        return block
+    both = [replace(block, mlp_matrices=matrices) for matrices in (2.0, 3.0)]
+    ends = whole["vocab"] * whole["hidden"]
+    return min(both, key=lambda one: abs(one.count * one.parameters + 1.5 * ends - float(row["params"])))
 
 
 def _whole(row: dict[str, str], name: str, default: int | None = None) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, NotFound
 from headwater.framework.parallel.bound import Priced, price
 from headwater.framework.parallel.constants import shipped
 from headwater.framework.parallel.plan import Plan, problems, uniform
 from headwater.framework.parallel.predict import Estimate, pools_of_stages, predict
-from headwater.framework.parallel.search import PlanSet, cut_row, plan_of
+from headwater.framework.parallel.search import PlanSet, cut_row, plan_of, row_of
 from headwater.framework.parallel.space import space
 
 SIZES = ("tp", "pp", "vp", "cp", "ep", "dp", "mb", "zero")
@@ -85,15 +85,12 @@ def _priced(plans: PlanSet, plan: Plan) -> Priced:
 
 def _exact(plans: PlanSet, priced: Priced, plan: Plan) -> Plan | None:
     """Return the plan with its best stages, or None where no cut of it fits."""
-    layout = priced.space.layouts
-    same = priced.space.node == (plan.scope == "node")
-    for name in ("tp", "pp", "vp", "dp", "cp", "ep", "zero", "micro_batch"):
-        same = same & (getattr(layout, name) == getattr(plan, name))
-    rows = np.flatnonzero(same)
-    if not len(rows):
+    try:
+        row = row_of(priced.space, plan)
+    except NotFound:
         return plan if predict(plans.spec, plans.fleet, plan).fits else None
-    exact = cut_row(plans.spec, priced, int(rows[0]))
-    return None if exact is None else plan_of(priced.space, int(rows[0]), exact)
+    exact = cut_row(plans.spec, priced, row)
+    return None if exact is None else plan_of(priced.space, row, exact)
 
 
 def _too_large(plans: PlanSet, priced: Priced, plan: Plan) -> Answer:
