@@ -44,34 +44,86 @@ def describe(model: nn.Module, example_inputs: Sequence[torch.Tensor], *, name: 
     Raises BadInput where the forward pass does not run without data, naming the line; where no layers repeat; and where
     the attention of a layer is computed in a way that is not seen.
     """
-    bare = _on_meta(model)
-    layers = list(_repeated(bare))
+    layers = list(_repeated(model))
     if not layers:
         raise BadInput(
             f"{type(model).__name__} has no repeated layers.",
             f"A plan cuts a model between layers that repeat: a ModuleList or Sequential with at least {LEAST_REPEATS} of one class.",
         )
-    seen = _run(bare, layers, [_as_meta(one) for one in example_inputs])
-    blocks = tuple(_block(count, layer, seen[id(layer)]) for count, layer in _folded(layers))
+    length = _sequence(example_inputs)
+    folded = _folded(layers)
+    bare, firsts = _on_meta(model, folded)
+    seen = _run(bare, firsts, [_as_meta(one) for one in example_inputs])
+    blocks = tuple(_block(len(run), first, seen[id(first)]) for run, first in zip(folded, firsts, strict=True))
     return ModelSpec(
         name=name or type(model).__name__,
         blocks=blocks,
-        seq_len=_sequence(example_inputs),
-        vocab=_vocabulary(bare),
+        seq_len=length,
+        vocab=_vocabulary(model),
         tied=_tied(model),
     )
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
-    """Return the module with tensors that have shapes and no data; tensors that are shared stay shared."""
+def _on_meta(model: nn.Module, folded: Sequence[Sequence[nn.Module]]) -> tuple[nn.Module, list[nn.Module]]:
+    """Return the module with tensors that have shapes and no data, and the first layer of each class in it.
+
+    Tensors that are shared stay shared. Layers after the first of their class are stood in for, so that depth costs nothing.
+    """
     import torch
 
     memo: dict[int, Any] = {}
-    for parameter in model.parameters():
+    for parameter in itertools.chain(*(one.parameters() for one in _once(model, folded))):
         memo[id(parameter)] = torch.nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
+    for buffer in itertools.chain(*(one.buffers() for one in _once(model, folded))):
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(model, memo).eval()
+    firsts = [copy.deepcopy(run[0], memo) for run in folded]
+    for run, first in zip(folded, firsts, strict=True):
+        memo |= {id(layer): _stand_in(first) for layer in run[1:]}
+    return copy.deepcopy(model, memo).eval(), firsts
+
+
+def _once(model: nn.Module, folded: Sequence[Sequence[nn.Module]]) -> Iterator[_Tensors]:
+    """Yield what holds the tensors of the model with each class of layers once."""
+    skipped = {id(layer) for run in folded for layer in run[1:]}
+
+    def walk(module: nn.Module) -> Iterator[_Tensors]:
+        yield _Tensors(module)
+        for child in module.children():
+            if id(child) not in skipped:
+                yield from walk(child)
+
+    return walk(model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    """A module's own tensors, without those of its children."""
+
+    module: nn.Module
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        return self.module.parameters(recurse=False)
+
+    def buffers(self) -> Iterator[torch.Tensor]:
+        return self.module.buffers(recurse=False)
+
+
+def _stand_in(first: nn.Module) -> nn.Module:
+    """Return a layer that answers as the first of its class did: without data all of them answer alike."""
+    from torch import nn
+
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.__dict__["first"] = first
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__dict__["first"], name)
+
+        def forward(self, *_: Any, **__: Any) -> Any:
+            return first.__dict__["answered"]
+
+    return Same()
 
 
 def _as_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -98,9 +150,9 @@ def _signature(layer: nn.Module) -> tuple[object, ...]:
     return (type(layer), *((name, tuple(one.shape)) for name, one in layer.named_parameters()))
 
 
-def _folded(layers: Sequence[nn.Module]) -> list[tuple[int, nn.Module]]:
-    """Return (count, layer) for each run of layers that are alike."""
-    return [(len(run), run[0]) for _, group in itertools.groupby(layers, key=_signature) for run in [list(group)]]
+def _folded(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
+    """Return each run of layers that are alike."""
+    return [list(group) for _, group in itertools.groupby(layers, key=_signature)]
 
 
 def _run(model: nn.Module, layers: Sequence[nn.Module], inputs: Sequence[torch.Tensor]) -> dict[int, Seen]:
@@ -149,6 +201,7 @@ def _watch(seen: dict[int, Seen]) -> Any:
             def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 first = output[0] if isinstance(output, tuple) else output
                 self.inside.pop().hidden = int(first.shape[-1])
+                layer.__dict__["answered"] = output
 
             return [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]
 
