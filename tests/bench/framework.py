@@ -105,14 +105,10 @@ def ranked(found: Score) -> list[Figure]:
     grids, runs = f"{len(found.grids)} grids", f"{found.memory_runs} runs"
     blind = sum(grid.median_over_best for grid in found.grids) / len(found.grids)
     return [
-        Figure(
-            name="picked over best layout, mean", value=found.picked_over_best, unit="", at_least=0.97, note=f"{len(found.grids)} grids"
-        ),
+        Figure(name="picked over best layout, mean", value=found.picked_over_best, unit="", at_least=0.97, note=grids),
         Figure(name="median over best layout, mean", value=blind, unit="", note="choosing blindly"),
         Figure(name="rank correlation, mean", value=found.spearman, unit="", at_least=0.7),
-        Figure(
-            name="memory, median error", value=100 * (found.memory_median or 0), unit="%", at_most=10.0, note=f"{found.memory_runs} runs"
-        ),
+        Figure(name="memory, median error", value=100 * (found.memory_median or 0), unit="%", at_most=10.0, note=runs),
     ]
 
 

@@ -27,6 +27,10 @@ from headwater.framework.program.model_spec import Kernel
 BITS = np.array([32.0, 16.0, 8.0, 8.0, 4.0])
 REFERENCE_PEAK = 312e12
 REFERENCE_W = 400.0
+HEAD_TILE = 32
+ALIGNED = 8
+UNALIGNED = 0.3
+"""Part of the rate that is left where a head's width is no multiple of 8 numbers; an assumption, not fitted."""
 OPTIMIZER_BYTES = 30.0
 """Read and written for each parameter by Adam with 32-bit states and a 16-bit copy."""
 
@@ -157,8 +161,11 @@ def attention_rate(block: BlockColumns, chip: ChipColumns, k: Calibration) -> Fl
     peak = chip.peak[..., BF16]
     grown = peak / REFERENCE_PEAK
     generic = np.where(block.kernel == Kernel.GENERIC, k.bias * grown**-k.bias_fade, 1.0)
-    fused = k.attention * peak * grown**-k.attention_fade * generic
-    return np.asarray(np.where(block.kernel == Kernel.WRITTEN, k.matmul * peak, fused))
+    # fused kernels round a head's width up to a tile; products of an odd width miss the matrix units' loads
+    tiled = block.head_dim / np.maximum(np.ceil(block.head_dim / HEAD_TILE) * HEAD_TILE, 1)
+    fused = k.attention * peak * grown**-k.attention_fade * generic * np.maximum(tiled, 1 / HEAD_TILE)
+    written = k.matmul * peak * np.where(np.mod(block.head_dim, ALIGNED) == 0, 1.0, UNALIGNED)
+    return np.asarray(np.where(block.kernel == Kernel.WRITTEN, written, fused))
 
 
 def layer_times(block: BlockColumns, work: LayerWork, layout: LayoutColumns, chip: ChipColumns, k: Calibration) -> LayerTimes:
