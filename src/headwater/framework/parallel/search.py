@@ -31,7 +31,6 @@ from headwater.framework.program.model_spec import ModelSpec
 Objective = Literal["time", "cost", "energy"]
 TOKENS = 1 << 22
 """Tokens of a step where nobody says how many: what large models are commonly trained with."""
-MOST_LAYOUTS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.core.errors import LimitExceeded
 from headwater.framework.parallel.columns import PRECISIONS, LayoutColumns
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.plan import Precision
 from headwater.framework.parallel.predict import shard_ranks
 from headwater.framework.program.model_spec import ModelSpec
 
+MOST_LAYOUTS = 500_000
 MOST_VIRTUAL = 8
 MOST_MICRO = 64
 ZEROS = (0, 1, 2, 3)
@@ -52,15 +54,20 @@ def space(spec: ModelSpec, fleet: Fleet, *, global_batch: int, precisions: Seque
     Tensor parallelism stays within a fast group and divides heads, key-value heads (or is a multiple of them) and the
     feed-forward width; context parallelism halves each part once more for balance; expert parallelism divides the
     experts and the data-parallel ranks. ZeRO 0 to 3, global or within a server. Every micro-batch that divides.
+    Raises LimitExceeded where there are more than MOST_LAYOUTS.
     """
-    rows = [
+    rows = (
         (*cut, zero, ranks, micro, global_batch, 0.0, PRECISIONS.index(precision), 0.0, node)
         for cut in _cuts(spec, fleet, global_batch)
         for micro in divisors(global_batch // cut[3], MOST_MICRO)
         for zero, node, ranks in _shardings(cut, fleet)
         for precision in precisions
-    ]
-    table = np.array(rows, float).reshape(-1, len(COLUMNS))
+    )
+    table = np.array(list(islice(rows, MOST_LAYOUTS + 1)), float).reshape(-1, len(COLUMNS))
+    if len(table) > MOST_LAYOUTS:
+        raise LimitExceeded(
+            f"{fleet.name} has more than {MOST_LAYOUTS:,} layouts.", "Allow fewer number formats, or plan a part of the fleet."
+        )
     columns = {name: table[:, at] for at, name in enumerate(COLUMNS) if name != "node"}
     return Space(fleet=fleet, layouts=LayoutColumns(**columns), node=table[:, -1] > 0)
 
