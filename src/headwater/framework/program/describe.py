@@ -30,6 +30,8 @@ class Seen:
 
     linears: list[tuple[int, int]] = field(default_factory=list)
     """(in, out) of every linear layer that ran."""
+    weights: list[int] = field(default_factory=list)
+    """The identities of their weights."""
     attention: tuple[int, int] | None = None
     """(heads, head width)."""
     before: int = 0
@@ -44,14 +46,8 @@ def describe(model: nn.Module, example_inputs: Sequence[torch.Tensor], *, name: 
     Raises BadInput where the forward pass does not run without data, naming the line; where no layers repeat; and where
     the attention of a layer is computed in a way that is not seen.
     """
-    layers = list(_repeated(model))
-    if not layers:
-        raise BadInput(
-            f"{type(model).__name__} has no repeated layers.",
-            f"A plan cuts a model between layers that repeat: a ModuleList or Sequential with at least {LEAST_REPEATS} of one class.",
-        )
+    folded = _folded(repeated_layers(model))
     length = _sequence(example_inputs)
-    folded = _folded(layers)
     bare, firsts = _on_meta(model, folded)
     seen = _run(bare, firsts, [_as_meta(one) for one in example_inputs])
     blocks = tuple(_block(len(run), first, seen[id(first)]) for run, first in zip(folded, firsts, strict=True))
@@ -62,6 +58,44 @@ def describe(model: nn.Module, example_inputs: Sequence[torch.Tensor], *, name: 
         vocab=_vocabulary(model),
         tied=_tied(model),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearOrder:
+    """The linear maps of a layer by name in the order in which they run; `back` lead back to the residual stream."""
+
+    names: tuple[str, ...]
+    back: frozenset[str]
+
+
+def repeated_layers(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that repeat, in order. Raises BadInput where there are none."""
+    layers = list(_repeated(model))
+    if not layers:
+        raise BadInput(
+            f"{type(model).__name__} has no repeated layers.",
+            f"A plan cuts a model between layers that repeat: a ModuleList or Sequential with at least {LEAST_REPEATS} of one class.",
+        )
+    return layers
+
+
+def linear_orders(model: nn.Module, example_inputs: Sequence[torch.Tensor]) -> list[LinearOrder]:
+    """Return for each repeated layer its linear maps in order, seen in one pass without data."""
+    folded = _folded(repeated_layers(model))
+    bare, firsts = _on_meta(model, folded)
+    seen = _run(bare, firsts, [_as_meta(one) for one in example_inputs])
+    return [order for run, first in zip(folded, firsts, strict=True) for order in [_order(first, seen[id(first)])] * len(run)]
+
+
+def _order(layer: nn.Module, seen: Seen) -> LinearOrder:
+    from torch import nn
+
+    names = {id(module.weight): name for name, module in layer.named_modules() if isinstance(module, nn.Linear)}
+    if any(weight not in names for weight in seen.weights) or len(seen.weights) != len(seen.linears):
+        raise BadInput(f"A {type(layer).__name__} has linear maps that are not nn.Linear.", "Such a layer cannot be cut into tensors.")
+    order = tuple(names[weight] for weight in seen.weights)
+    after = {order[seen.before]} if seen.attention else set()
+    return LinearOrder(names=order, back=frozenset({*after, order[-1]}))
 
 
 def _on_meta(model: nn.Module, folded: Sequence[Sequence[nn.Module]]) -> tuple[nn.Module, list[nn.Module]]:
@@ -211,6 +245,7 @@ def _watch(seen: dict[int, Seen]) -> Any:
                 note = self.inside[-1]
                 if function is functional.linear:
                     note.linears.append((int(args[1].shape[1]), int(args[1].shape[0])))
+                    note.weights.append(id(args[1]))
                 elif function is functional.multi_head_attention_forward:
                     _note_packed(note, args)
                 elif function is functional.scaled_dot_product_attention:
