@@ -163,6 +163,7 @@ def what_the_demo_lacks(result: Path) -> str:
 
 def test(rest: list[str]) -> int:
     """Check style and types, then run the tests; with arguments, only pytest with those arguments."""
+    drop_stale_kernels()
     if rest:
         return setup(dev=True) or python("-m", "pytest", *rest)
     return setup(dev=True) or check() or python("-m", "pytest")
@@ -199,6 +200,7 @@ def check() -> int:
 
 def bench(rest: list[str]) -> int:
     """Run one benchmark by name."""
+    drop_stale_kernels()
     names = sorted(path.stem for path in (ROOT / "tests" / "bench").glob("*.py") if not path.stem.startswith("_"))
     if not rest or rest[0] not in names:
         say(f"Benchmarks: {', '.join(names)}")
