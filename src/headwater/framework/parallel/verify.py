@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from headwater.core.errors import StepFailed
 from headwater.framework.parallel.apply import Loss, apply
@@ -73,7 +73,7 @@ def verify(make: Callable[[], Case], plans: Sequence[Plan], *, patience_s: float
     """
     with tempfile.TemporaryDirectory() as folder:
         arguments = (folder, make, list(plans))
-        started = spawn.start_processes(_rank, arguments, nprocs=plans[0].chips, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
+        started = start_processes(_rank, arguments, nprocs=plans[0].chips, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
         _wait(started, patience_s)
         told = json.loads((Path(folder) / "checks.json").read_text(encoding="utf-8"))
     return [Check(**one) for one in told]
@@ -85,7 +85,7 @@ def _wait(started: Any, patience_s: float) -> None:
         while not started.join(timeout=LOOK_S):
             if time.monotonic() > until:
                 raise StepFailed(f"The processes did not end in {patience_s:g} s.", "Allow more time, or verify fewer plans at once.")
-    except (spawn.ProcessRaisedException, spawn.ProcessExitedException) as error:
+    except (ProcessRaisedException, ProcessExitedException) as error:
         raise StepFailed(f"A process of the plan failed: {str(error).strip().splitlines()[-1]}", "Look at its own words above.") from error
     finally:
         for process in started.processes:
