@@ -150,7 +150,8 @@ def _cut_tensors(layer: nn.Module, order: LinearOrder, mesh: DeviceMesh) -> None
 
     def leave(_: nn.Module, __: Any, output: Any) -> Any:
         shared.clear()
-        return output.redistribute(placements=[Replicate()]).to_local()
+        # a copy, since the module may add to it in place, which a view under FSDP2 does not survive
+        return output.redistribute(placements=[Replicate()]).to_local().clone()
 
     plain = layer.forward
 

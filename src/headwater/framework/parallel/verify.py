@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import tempfile
 import time
@@ -96,6 +97,8 @@ def _wait(started: Any, patience_s: float) -> None:
 def _rank(rank: int, folder: str, make: Callable[[], Case], plans: Sequence[Plan]) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
+    # gradients are put together here alone, where the order of gathers does not matter
+    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
     dist.init_process_group("gloo", rank=rank, world_size=plans[0].chips, init_method=f"file://{folder}/meeting")
     try:
         case = make()
