@@ -38,7 +38,8 @@ def notes(report: Report) -> list[str]:
 def _about_figures(row: Row) -> list[str]:
     found = row.measured
     said = [
-        f"Completion, wait and slowdown are means. Fairness is Jain's index over the mean slowdown of {found.fairness_over}; slowdown is bounded at 10 s."
+        "Completion, wait and slowdown are means; slowdown is bounded at 10 s.",
+        f"Fairness is Jain's index over the mean slowdown of {found.fairness_over}.",
     ]
     if found.bounds is not None:
         said.append(
