@@ -104,6 +104,12 @@ def find(connection: Connection, vocabulary: Vocabulary, name: str) -> Offer:
     return of(connection, vocabulary, [dataset])[0]
 
 
+def draft(connection: Connection, vocabulary: Vocabulary, dataset: DataSet) -> Offer:
+    """Return the offer of a data set that need not be published: without a version, its version is 0 and holds nothing."""
+    version = sets.newest(connection, [dataset.id]).get(dataset.id) or _nothing(dataset)
+    return _offer(dataset, version, organisations_of(connection, [dataset.organisation]), vocabulary)
+
+
 def all_offers(connection: Connection, vocabulary: Vocabulary, filters: Filters = Filters()) -> tuple[Offer, ...]:  # noqa: B008 - frozen
     """Return every published data set's offer, by name."""
     return of(connection, vocabulary, sets.listed(connection, filters, limit=MOST_OFFERS).found)
@@ -114,15 +120,35 @@ def of(connection: Connection, vocabulary: Vocabulary, found: Iterable[DataSet])
     datasets = [one for one in found if one.published]
     newest = sets.newest(connection, [one.id for one in datasets])
     publishers = organisations_of(connection, {one.organisation for one in datasets})
-    return tuple(
-        Offer(
-            dataset=one,
-            version=newest[one.id],
-            organisation=publishers[one.organisation],
-            licence=vocabulary.licences.get(one.licence),
-            zone=vocabulary.zones.get(one.zone) if one.zone else None,
-        )
-        for one in datasets
+    return tuple(_offer(one, newest[one.id], publishers, vocabulary) for one in datasets)
+
+
+def _offer(dataset: DataSet, version: Version, publishers: Mapping[str, Organisation], vocabulary: Vocabulary) -> Offer:
+    return Offer(
+        dataset=dataset,
+        version=version,
+        organisation=publishers[dataset.organisation],
+        licence=vocabulary.licences.get(dataset.licence),
+        zone=vocabulary.zones.get(dataset.zone) if dataset.zone else None,
+    )
+
+
+def _nothing(dataset: DataSet) -> Version:
+    return Version(
+        dataset=dataset.id,
+        number=0,
+        digest="",
+        columns=(),
+        rows=None,
+        bytes=0,
+        files=(),
+        quality={},
+        note="",
+        delta=None,
+        statement="",
+        job=None,
+        created_by=dataset.created_by,
+        created_at=dataset.created_at,
     )
 
 
