@@ -1,14 +1,12 @@
-"""Take personal data out of texts, by the privacy room's own recognisers."""
+"""Take personal data out of texts, by the privacy area's own recognisers."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from headwater.core.errors import HeadwaterError, Unavailable
+from headwater.data import privacy
 from headwater.data.cleaning.batch import Batch, Texts
 from headwater.data.cleaning.stages import EDIT, Order, Stage
 
@@ -25,17 +23,13 @@ class PersonalData(Stage):
     @field_validator("labels")
     @classmethod
     def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if labels:
-            try:
-                _privacy().find("", frozenset(labels))
-            except HeadwaterError as error:
-                raise ValueError(str(error)) from error
+        if unknown := set(labels) - privacy.ALL:
+            raise ValueError(f"there is no label '{sorted(unknown)[0]}'; there are: {', '.join(sorted(privacy.ALL))}")
         return labels
 
     def apply(self, batch: Batch) -> int:
         """Edit each text."""
-        privacy = _privacy()
-        labels = frozenset(self.labels) if self.labels else privacy.ALL
+        labels = frozenset(self.labels) or privacy.ALL
         strings = batch.fields.strings()
         touched = False
         for place, text in enumerate(strings):
@@ -43,12 +37,3 @@ class PersonalData(Stage):
                 strings[place] = privacy.act(text, spans, self.action)
                 touched = True
         return batch.edit(Texts.of(strings)) if touched else 0
-
-
-@cache
-def _privacy() -> Any:
-    """Return the area that finds personal data. Raises Unavailable where this installation is without it."""
-    try:
-        return import_module("headwater.data.privacy")
-    except ImportError as error:
-        raise Unavailable("This installation has no recognisers of personal data.", "Leave the stage 'personal_data' out.") from error
