@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import IntEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from headwater.data.cleaning import addresses_kernel, edits_kernel, gopher_kerne
 from headwater.data.cleaning.batch import Batch, Rule, Texts
 from headwater.data.cleaning.characters import CONTROL, DIGIT, LETTER, SPECIAL, table
 from headwater.data.cleaning.words import Tokeniser
+
+
+StopWord = Annotated[str, Field(min_length=1, max_length=gopher_kernel.LONGEST_STOP_WORD)]
 
 
 class Order(IntEnum):
@@ -310,7 +313,7 @@ class GopherQuality(Stage):
     most_ellipsis_lines: float = Field(0.3, ge=0, le=1)
     least_words_with_letters: float = Field(0.8, ge=0, le=1)
     least_stop_words: int = Field(2, ge=0)
-    stop_words: tuple[str, ...] = ("的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with")
+    stop_words: tuple[StopWord, ...] = ("的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with")
 
     def apply(self, batch: Batch) -> int:
         """Judge each document."""
