@@ -21,7 +21,6 @@ from headwater.data.cleaning.batch import Batch, Rule, Texts
 from headwater.data.cleaning.characters import CONTROL, DIGIT, LETTER, SPECIAL, table
 from headwater.data.cleaning.words import Tokeniser
 
-
 StopWord = Annotated[str, Field(min_length=1, max_length=gopher_kernel.LONGEST_STOP_WORD)]
 
 
