@@ -8,14 +8,14 @@ from pydantic import Field, field_validator
 
 from headwater.data import privacy
 from headwater.data.cleaning.batch import Batch, Texts
-from headwater.data.cleaning.stages import EDIT, Order, Stage
+from headwater.data.cleaning.stages import EDIT, Phase, Stage
 
 
 class PersonalData(Stage):
     """Replace personal data: names, numbers and addresses of people, in Chinese and English."""
 
     name: ClassVar[str] = "personal_data"
-    order: ClassVar[Order] = EDIT
+    phase: ClassVar[Phase] = EDIT
 
     labels: tuple[str, ...] = Field((), description="Which kinds; all where left out.")
     action: Literal["redact", "mask"] = Field("redact", description="`redact` puts the label in its place, `mask` hides all but the form.")

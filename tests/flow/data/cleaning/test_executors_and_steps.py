@@ -53,7 +53,7 @@ def test_every_executor_gives_every_result_once_and_passes_refusals_on(kind: Kin
             first = next(iter(results))
             assert drawn <= executors.AHEAD * workers + 1
             assert sorted([first, *results]) == [2 * number for number in range(20)]
-            with pytest.raises(Exception, match="Three is refused"):
+            with pytest.raises(BadInput, match="Three is refused"):
                 list(executor.run(refuse, range(5)))
         finally:
             executor.close()
