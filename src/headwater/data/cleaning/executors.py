@@ -94,7 +94,13 @@ class RayData:
         self._workers = workers
         self._started = not ray.is_initialized()
         if self._started:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+            try:
+                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+            except Exception as error:  # Ray raises no narrower one where its node does not come up in time
+                ray.shutdown()
+                raise Unavailable(
+                    f"Ray did not start here: {error}", "Start it first with `ray start --head`, or leave '--on' out."
+                ) from error
 
     def run(self, work: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
         """Give the results window by window."""
