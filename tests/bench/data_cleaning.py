@@ -308,6 +308,8 @@ def scaling(records: Sequence[dict[str, Any]]) -> list[Figure]:
 
 
 LIMIT_MIB = 320
+LEAN = {"OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+"""The limit counts address space that is only reserved: libraries are told to reserve little."""
 
 
 def bounded(records: Sequence[dict[str, Any]]) -> list[Figure]:
@@ -320,7 +322,7 @@ def bounded(records: Sequence[dict[str, Any]]) -> list[Figure]:
         asked = ["data", "clean", str(file), "--out", f"{folder}/out", "--recipe", f"{folder}/recipe.yaml", "--workers", "1"]
         limited = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({LIMIT_MIB << 20},) * 2)"
         start = f"{limited}; import runpy, sys; sys.argv[1:] = {asked!r}; runpy.run_module('headwater', run_name='__main__')"
-        _, took, memory = spent([sys.executable, "-c", start])
+        _, took, memory = spent([sys.executable, "-c", start], **LEAN)
         told = json.loads((Path(folder) / "out" / "report.json").read_text(encoding="utf-8"))
         size = file.stat().st_size / 2**20
     note = f"{size:.0f} MiB, {told['read']} documents, {took:.0f} s"

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 LANGUAGE = "zho_Hani"  # datatrove's plain "zho" splits at spaces; this one is Chinese by jieba
+STEPS = 5
 STOP_WORDS = ["的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with"]
 QUALITY = {"min_doc_words": 50, "max_doc_words": 100000, "min_avg_word_length": 1, "max_avg_word_length": 10, "stop_words": STOP_WORDS}
 
@@ -25,8 +27,8 @@ def filters() -> dict[str, Any]:
     }
 
 
-def run(corpus: Path, out: Path) -> None:
-    """Clean the corpus: addresses, both Gopher filters, near duplicates."""
+def step(number: int, corpus: Path, out: Path) -> None:
+    """Do one step of cleaning the corpus: addresses and both Gopher filters; then near duplicates in four steps."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
     from datatrove.pipeline.dedup.minhash import MinhashConfig
@@ -40,8 +42,14 @@ def run(corpus: Path, out: Path) -> None:
     buckets = [MinhashDedupBuckets(str(out / "signatures"), str(out / "buckets"), config=config)]
     clusters = [MinhashDedupCluster(str(out / "buckets"), str(out / "removed"), config=config)]
     last = [JsonlReader(str(out / "kept")), MinhashDedupFilter(str(out / "removed")), JsonlWriter(str(out / "unique"))]
-    for number, (pipeline, tasks) in enumerate([(first, 1), (signatures, 1), (buckets, config.num_buckets), (clusters, 1), (last, 1)]):
-        LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=str(out / f"log{number}")).run()
+    pipeline, tasks = [(first, 1), (signatures, 1), (buckets, config.num_buckets), (clusters, 1), (last, 1)][number]
+    LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=str(out / f"log{number}")).run()
+
+
+def run(corpus: Path, out: Path) -> None:
+    """Run the steps, each in a process of its own: one process cannot copy a tokeniser that is loaded already."""
+    for number in range(STEPS):
+        subprocess.run([sys.executable, __file__, str(number), str(corpus), str(out)], check=True)
 
 
 def decide(corpus: Path, out: Path) -> None:
@@ -60,4 +68,8 @@ def decide(corpus: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"run": run, "decide": decide}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    asked, corpus_file, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    if asked.isdigit():
+        step(int(asked), corpus_file, target)
+    else:
+        {"run": run, "decide": decide}[asked](corpus_file, target)

@@ -15,7 +15,7 @@ from typing import Any
 from headwater.core.errors import BadInput, LimitExceeded
 from headwater.data.cleaning.sources import MIB, Limits, Meter, Source
 
-CHUNK = 4 * MIB
+CHUNK = 2 * MIB
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 Row = dict[str, Any]

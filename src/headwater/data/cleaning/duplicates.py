@@ -23,7 +23,7 @@ Hashes = npt.NDArray[np.uint64]
 Text = Callable[[int], bytes]
 
 STAYS = -1
-CACHED_POINTS = 8 << 20
+CACHED_POINTS = 2 << 20
 
 
 def quiet(share: float) -> None:
@@ -34,7 +34,7 @@ class Shingles(NamedTuple):
     """A text's set of shingles."""
 
     points: npt.NDArray[np.uint32]
-    table: Integers
+    table: npt.NDArray[np.int32]
     distinct: int
 
 

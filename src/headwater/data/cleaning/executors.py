@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Literal, Protocol, TypeVar
 
-from headwater.core.errors import StepFailed, Unavailable
+from headwater.core.errors import HeadwaterError, StepFailed, Unavailable
 
 I = TypeVar("I")  # noqa: E741 - an item
 R = TypeVar("R")
@@ -94,7 +94,13 @@ class RayData:
         self._workers = workers
         self._started = not ray.is_initialized()
         if self._started:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+            try:
+                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+            except Exception as error:  # Ray raises no narrower one where its node does not come up in time
+                ray.shutdown()
+                raise Unavailable(
+                    f"Ray did not start here: {error}", "Start it first with `ray start --head`, or leave '--on' out."
+                ) from error
 
     def run(self, work: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
         """Give the results window by window."""
@@ -103,13 +109,20 @@ class RayData:
         import ray
 
         def one(row: dict[str, Any]) -> dict[str, Any]:
-            return {"done": pickle.dumps(work(pickle.loads(row["item"])))}  # noqa: S301 - made three lines below
+            try:
+                outcome = work(pickle.loads(row["item"])), None  # noqa: S301 - made a few lines below
+            except HeadwaterError as error:
+                outcome = None, error  # type: ignore[assignment]
+            return {"done": pickle.dumps(outcome)}
 
         source = iter(items)
         while window := list(islice(source, AHEAD * self._workers)):
             data = ray.data.from_items([{"item": pickle.dumps(item)} for item in window], override_num_blocks=len(window))
             for row in data.map(one).take_all():
-                yield pickle.loads(row["done"])  # noqa: S301 - made by our own workers
+                result, error = pickle.loads(row["done"])  # noqa: S301 - made by our own workers
+                if error is not None:
+                    raise error
+                yield result
 
     def close(self) -> None:
         """End the Ray that was started here."""

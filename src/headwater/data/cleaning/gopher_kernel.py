@@ -23,9 +23,13 @@ Hashes = npt.NDArray[np.uint64]
 BASE, INVERSE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xF1DE83E19937733D)
 """INVERSE * BASE = 1 modulo 2^64."""
 MIX, TURN, ONE, NONE = np.uint64(0xD6E8FEB86659FD93), np.uint64(32), np.uint64(1), np.uint64(0)
+LONGEST_STOP_WORD = 16
 NEWLINE, HASH, DOT, ELLIPSIS, BULLET, DASH = 10, 35, 46, 0x2026, 0x2022, 45
 TOP_FIRST, TOP_LAST, RUN_FIRST, RUN_LAST = 2, 4, 5, 10
-PARAGRAPHS, PARAGRAPH_CHARACTERS, LINES, LINE_CHARACTERS, TOP, RUNS = 0, 1, 2, 3, 4, 7
+TOP, RUNS = 4, 7
+"""Where the limits of the most frequent n-gram and of repeated runs begin."""
+STAMPS = 16
+"""Stamps a document: 0 and 1 for its pieces, n for its runs of n words."""
 
 
 class Seen(NamedTuple):
@@ -130,6 +134,77 @@ def repeated_runs(sums: Hashes, inverses: Hashes, before: Integers, words: int, 
     return covered
 
 
+class Sums(NamedTuple):
+    """Sums over a document's words by which the hash of any run of words is one product: `(sums[j] - sums[i]) * inverses[i]`."""
+
+    texts: Hashes
+    """Of the words' code points one after the other: equal where the joined words are."""
+    text_inverses: Hashes
+    tuples: Hashes
+    """Of the words: equal where each word is."""
+    tuple_inverses: Hashes
+    before: Integers
+    """Code points before each word, spaces left out."""
+
+
+@compiled
+def fill_sums(points: Points, starts: Integers, lengths: Integers, first: int, words: int, sums: Sums) -> None:
+    """Fill the sums of one document, whose words begin at `first`."""
+    weight, inverse, tuple_weight, tuple_inverse = ONE, ONE, ONE, ONE
+    sums.text_inverses[0] = sums.tuple_inverses[0] = ONE
+    for word in range(words):
+        at = first + word
+        key, text = NONE, sums.texts[word]
+        for place in range(starts[at], starts[at] + lengths[at]):
+            value = np.uint64(points[place] + 1)
+            key = key * BASE + value
+            text += value * weight
+            weight *= BASE
+            inverse *= INVERSE
+        sums.texts[word + 1], sums.text_inverses[word + 1] = text, inverse
+        sums.tuples[word + 1] = sums.tuples[word] + mixed(key) * tuple_weight
+        tuple_weight *= BASE
+        tuple_inverse *= INVERSE
+        sums.tuple_inverses[word + 1] = tuple_inverse
+        sums.before[word + 1] = sums.before[word] + lengths[at]
+
+
+@compiled
+def broken_by_pieces(points: Points, begin: int, end: int, masks: Masks, limits: Floats, seen: Seen, stamp: int) -> tuple[int, float]:
+    """Return the first rule on paragraphs and lines that a document breaks and its figure, or -1. Takes two stamps."""
+    first, last = begin, end
+    while first < last and points[first] < TABLED and masks[points[first]] & SPACE:
+        first += 1
+    while first < last and points[last - 1] < TABLED and masks[points[last - 1]] & SPACE:
+        last -= 1
+    for kind in range(2):
+        if kind == 0:
+            pieces, repeats, characters = repeated_pieces(points, first, last, 2, seen, stamp)
+        else:
+            pieces, repeats, characters = repeated_pieces(points, begin, end, 1, seen, stamp + 1)
+        if repeats / pieces > limits[2 * kind]:
+            return 2 * kind, repeats / pieces
+        if characters / (end - begin) > limits[2 * kind + 1]:
+            return 2 * kind + 1, characters / (end - begin)
+    return -1, 0.0
+
+
+@compiled
+def broken_by_grams(sums: Sums, words: int, length: int, limits: Floats, seen: Seen, stamp: int) -> tuple[int, float]:
+    """Return the first rule on runs of words that a document breaks and its figure, or -1. Takes nine stamps."""
+    for n in range(TOP_FIRST, TOP_LAST + 1):
+        if words < n:
+            break
+        share = top_gram(sums.tuples, sums.tuple_inverses, sums.before, words, n, seen, stamp + n) / length
+        if share > limits[TOP + n - TOP_FIRST]:
+            return TOP + n - TOP_FIRST, share
+    for n in range(RUN_FIRST, RUN_LAST + 1):
+        share = repeated_runs(sums.texts, sums.text_inverses, sums.before, words, n, seen, stamp + n) / length
+        if share > limits[RUNS + n - RUN_FIRST]:
+            return RUNS + n - RUN_FIRST, share
+    return -1, 0.0
+
+
 @compiled_entry
 def gopher_repetition(
     points: Points,
@@ -153,69 +228,20 @@ def gopher_repetition(
         most = max(most, ends[document + 1] - ends[document])
     size = 1 << bits_for(largest + 2)
     seen = Seen(np.zeros(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64))
-    texts, text_inverses = np.zeros(most + 1, np.uint64), np.zeros(most + 1, np.uint64)
-    tuples, tuple_inverses = np.zeros(most + 1, np.uint64), np.zeros(most + 1, np.uint64)
-    before = np.zeros(most + 1, np.int64)
-    stamp = 0
+    room = most + 1
+    sums = Sums(
+        np.zeros(room, np.uint64), np.zeros(room, np.uint64), np.zeros(room, np.uint64), np.zeros(room, np.uint64), np.zeros(room, np.int64)
+    )
     for document in range(len(offsets) - 1):
-        begin, end = offsets[document], offsets[document + 1]
+        begin, end, words = offsets[document], offsets[document + 1], ends[document + 1] - ends[document]
         broken[document], figure[document] = -1, 0.0
-        length = end - begin
-        if length == 0:
+        if end == begin:
             continue
-        first, last = begin, end
-        while first < last and points[first] < TABLED and masks[points[first]] & SPACE:
-            first += 1
-        while first < last and points[last - 1] < TABLED and masks[points[last - 1]] & SPACE:
-            last -= 1
-        for kind in range(2):
-            stamp += 1
-            if kind == 0:
-                pieces, repeats, characters = repeated_pieces(points, first, last, 2, seen, stamp)
-            else:
-                pieces, repeats, characters = repeated_pieces(points, begin, end, 1, seen, stamp)
-            if repeats / pieces > limits[2 * kind]:
-                broken[document], figure[document] = 2 * kind, repeats / pieces
-                break
-            if characters / length > limits[2 * kind + 1]:
-                broken[document], figure[document] = 2 * kind + 1, characters / length
-                break
-        if broken[document] >= 0:
-            continue
-        words = ends[document + 1] - ends[document]
-        weight, inverse, tuple_weight, tuple_inverse = ONE, ONE, ONE, ONE
-        text_inverses[0] = tuple_inverses[0] = ONE
-        for word in range(words):
-            at = ends[document] + word
-            key, text = NONE, texts[word]
-            for place in range(starts[at], starts[at] + lengths[at]):
-                value = np.uint64(points[place] + 1)
-                key = key * BASE + value
-                text += value * weight
-                weight *= BASE
-                inverse *= INVERSE
-            texts[word + 1], text_inverses[word + 1] = text, inverse
-            tuples[word + 1] = tuples[word] + mixed(key) * tuple_weight
-            tuple_weight *= BASE
-            tuple_inverse *= INVERSE
-            tuple_inverses[word + 1] = tuple_inverse
-            before[word + 1] = before[word] + lengths[at]
-        for n in range(TOP_FIRST, TOP_LAST + 1):
-            if words < n:
-                break
-            stamp += 1
-            share = top_gram(tuples, tuple_inverses, before, words, n, seen, stamp) / length
-            if share > limits[TOP + n - TOP_FIRST]:
-                broken[document], figure[document] = TOP + n - TOP_FIRST, share
-                break
-        if broken[document] >= 0:
-            continue
-        for n in range(RUN_FIRST, RUN_LAST + 1):
-            stamp += 1
-            share = repeated_runs(texts, text_inverses, before, words, n, seen, stamp) / length
-            if share > limits[RUNS + n - RUN_FIRST]:
-                broken[document], figure[document] = RUNS + n - RUN_FIRST, share
-                break
+        stamp = STAMPS * (document + 1)
+        broken[document], figure[document] = broken_by_pieces(points, begin, end, masks, limits, seen, stamp)
+        if broken[document] < 0:
+            fill_sums(points, starts, lengths, ends[document], words, sums)
+            broken[document], figure[document] = broken_by_grams(sums, words, end - begin, limits, seen, stamp)
 
 
 @compiled
@@ -269,6 +295,33 @@ def word_hashes(points: Points, starts: Integers, lengths: Integers, hashes: Has
 
 
 @compiled
+def word_counts(
+    points: Points, masks: Masks, starts: Integers, lengths: Integers, first: int, last: int, stop_words: Hashes, met: Integers, mark: int
+) -> tuple[int, int, int, int]:
+    """Return how many words are not only symbols, their code points, how many hold a letter, and how many distinct stop words there are."""
+    real = real_length = lettered = stopped = 0
+    for at in range(first, last):
+        symbol, with_letter, key = True, False, NONE
+        for place in range(starts[at], starts[at] + lengths[at]):
+            code = points[place]
+            mask = masks[code] if code < TABLED else LETTER
+            symbol = symbol and mask & PUNCTUATION != 0
+            with_letter = with_letter or mask & LETTER != 0
+            key = key * BASE + np.uint64(code + 1)
+        lettered += with_letter
+        if not symbol:
+            real += 1
+            real_length += lengths[at]
+        if lengths[at] <= LONGEST_STOP_WORD and stopped < len(stop_words):
+            key = mixed(key)
+            for one in range(len(stop_words)):
+                if stop_words[one] == key and met[one] != mark:
+                    met[one] = mark
+                    stopped += 1
+    return real, real_length, lettered, stopped
+
+
+@compiled
 def first_broken(values: Floats, least: Floats, most: Floats) -> int:
     """Return the first value that lies outside its bounds, or -1."""
     for rule in range(len(values)):
@@ -301,25 +354,9 @@ def gopher_quality(
     for document in range(len(offsets) - 1):
         begin, end = offsets[document], offsets[document + 1]
         words = ends[document + 1] - ends[document]
-        real = real_length = lettered = stopped = 0
-        for at in range(ends[document], ends[document + 1]):
-            symbol, with_letter, key = True, False, NONE
-            for place in range(starts[at], starts[at] + lengths[at]):
-                code = points[place]
-                mask = masks[code] if code < TABLED else LETTER
-                symbol = symbol and mask & PUNCTUATION != 0
-                with_letter = with_letter or mask & LETTER != 0
-                key = key * BASE + np.uint64(code + 1)
-            lettered += with_letter
-            if not symbol:
-                real += 1
-                real_length += lengths[at]
-            if lengths[at] <= 8 and stopped < len(stop_words):
-                key = mixed(key)
-                for one in range(len(stop_words)):
-                    if stop_words[one] == key and met[one] != document + 1:
-                        met[one] = document + 1
-                        stopped += 1
+        real, real_length, lettered, stopped = word_counts(
+            points, masks, starts, lengths, ends[document], ends[document + 1], stop_words, met, document + 1
+        )
         hashes, ellipses = symbol_counts(points, begin, end)
         values[0], values[1] = real, real_length / real if real else 0.0
         values[2], values[3] = (hashes / words, ellipses / words) if words else (0.0, 0.0)

@@ -8,6 +8,7 @@ right neighbour). All pairs that near are found: hashes that differ in at most d
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -105,13 +106,17 @@ def look(folder: Path, stages: dict[str, ImageStage], path: Path) -> Seen:
     if size > limits.most_mib << 20:
         return Seen(**known, why=Removal("image_file", "large", size / (1 << 20), limits.most_mib))
     try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            known |= {"form": opened.format or "", "width": width, "height": height}
-            if width * height > limits.most_megapixels * 1_000_000:
-                return Seen(**known, why=Removal("image_file", "pixels", width * height / 1e6, limits.most_megapixels))
-            grey = opened.convert("L")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides, by the header
+            with Image.open(path) as opened:
+                width, height = opened.size
+                known |= {"form": opened.format or "", "width": width, "height": height}
+                if width * height > limits.most_megapixels * 1_000_000:
+                    return Seen(**known, why=Removal("image_file", "pixels", width * height / 1e6, limits.most_megapixels))
+                grey = opened.convert("L")
+    except Image.DecompressionBombError:
+        return Seen(**known, why=Removal("image_file", "pixels", None, limits.most_megapixels))
+    except (OSError, ValueError, SyntaxError):
         return Seen(**known, why=Removal("image_file", "broken", None, None))
     known |= {"blur": _sharpness(grey), "look": _difference_hash(grey)}
     return Seen(**known, why=_judged(stages, width, height, known["blur"]))

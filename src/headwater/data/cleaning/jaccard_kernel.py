@@ -14,12 +14,12 @@ from headwater.data.cleaning.characters import TABLED
 from headwater.data.cleaning.compiled import compiled, compiled_entry
 
 Points = npt.NDArray[np.uint32]
-Places = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 
 SHINGLE = 5
 BASE = np.uint64(0x9E3779B97F4A7C15)
 HIGH = np.uint64(32)
-FREE = np.int64(-1)
+FREE = np.int32(-1)
 
 
 @compiled_entry

@@ -17,7 +17,7 @@ from pydantic import Field
 from headwater.data.cleaning import language_kernel
 from headwater.data.cleaning.batch import Batch, Rule, Texts
 from headwater.data.cleaning.characters import HAN, LATIN, LETTER, OTHER_LETTER, lower, table
-from headwater.data.cleaning.stages import JUDGE, Order, Stage
+from headwater.data.cleaning.stages import JUDGE, Phase, Stage
 
 Tongue = Literal["zh", "en", "other"]
 TONGUES: tuple[Tongue, ...] = ("zh", "en", "other")
@@ -34,7 +34,7 @@ class Language(Stage):
     """Keep texts of certain languages, by script statistics."""
 
     name: ClassVar[str] = "language"
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
 
     keep: tuple[Tongue, ...] = Field(("zh", "en"), min_length=1)
 

@@ -133,8 +133,8 @@ def _for_text(located: Located, name: str) -> Recipe:
         text=text,
         id=written.id,
         set_aside=written.broken == "set_aside",
-        edits=tuple(stage for stage in known if stage.order == EDIT),
-        judges=tuple(stage for stage in known if stage.order == JUDGE),
+        edits=tuple(stage for stage in known if stage.phase == EDIT),
+        judges=tuple(stage for stage in known if stage.phase == JUDGE),
         exact=next((stage for stage in known if isinstance(stage, ExactDuplicates)), None),
         near=next((stage for stage in known if isinstance(stage, NearDuplicates)), None),
     )
@@ -170,7 +170,7 @@ def _out_of_order(known: Sequence[Stage], located: Located, name: str) -> list[P
     problems = []
     for number, stage in enumerate(known):
         where = place(located, ("stages", number), name)
-        if number and stage.order < known[number - 1].order:
+        if number and stage.phase < known[number - 1].phase:
             problems.append(
                 Problem(
                     where=where,
@@ -178,7 +178,7 @@ def _out_of_order(known: Sequence[Stage], located: Located, name: str) -> list[P
                     hint="A recipe first edits, then judges, then compares documents.",
                 )
             )
-        if stage.order == COMPARE and sum(type(one) is type(stage) for one in known[: number + 1]) > 1:
+        if stage.phase == COMPARE and sum(type(one) is type(stage) for one in known[: number + 1]) > 1:
             problems.append(Problem(where=where, what=f"'{stage.name}' stands here twice.", hint="Keep one."))
         if isinstance(stage, ExactDuplicates) and number and isinstance(known[number - 1], NearDuplicates):
             problems.append(Problem(where=where, what="Exact duplicates come before near ones.", hint="Swap the two."))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import IntEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,23 +21,25 @@ from headwater.data.cleaning.batch import Batch, Rule, Texts
 from headwater.data.cleaning.characters import CONTROL, DIGIT, LETTER, SPECIAL, table
 from headwater.data.cleaning.words import Tokeniser
 
+StopWord = Annotated[str, Field(min_length=1, max_length=gopher_kernel.LONGEST_STOP_WORD)]
 
-class Order(IntEnum):
-    """A recipe's three parts, in order."""
+
+class Phase(IntEnum):
+    """The three phases of a recipe, in order."""
 
     EDIT = 0
     JUDGE = 1
     COMPARE = 2
 
 
-EDIT, JUDGE, COMPARE = Order
+EDIT, JUDGE, COMPARE = Phase
 
 
 class Stage(Part):
     """Base of all stages."""
 
     name: ClassVar[str]
-    order: ClassVar[Order]
+    phase: ClassVar[Phase]
 
     def apply(self, batch: Batch) -> int:
         """Edit or judge a batch; return how many documents an edit changed."""
@@ -47,7 +49,7 @@ class Stage(Part):
 class Judge(Stage):
     """Base of stages that look at one figure per document."""
 
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
     rules: ClassVar[tuple[str, str]] = ("low", "high")
 
     def figures(self, batch: Batch) -> npt.NDArray[np.float64]:
@@ -70,7 +72,7 @@ class Normalise(Stage):
     """Trim; plain spaces for all others; no control characters; one Unicode form; line ends."""
 
     name: ClassVar[str] = "normalise"
-    order: ClassVar[Order] = EDIT
+    phase: ClassVar[Phase] = EDIT
 
     unicode: Literal["keep", "NFC", "NFKC"] = Field("NFC", description="Unicode normal form; NFKC also makes full-width letters plain.")
     lines: Literal["keep", "newline", "paragraphs"] = Field(
@@ -101,7 +103,7 @@ class Remove(Stage):
     """Take e-mail addresses, IP addresses and links out of the text."""
 
     name: ClassVar[str] = "remove"
-    order: ClassVar[Order] = EDIT
+    phase: ClassVar[Phase] = EDIT
 
     emails: bool = True
     ips: bool = True
@@ -135,7 +137,7 @@ class Formulas(Stage):
     """Put an apostrophe before cells that a spreadsheet would run: =, +, - and @, but not numbers."""
 
     name: ClassVar[str] = "formulas"
-    order: ClassVar[Order] = EDIT
+    phase: ClassVar[Phase] = EDIT
 
     def apply(self, batch: Batch) -> int:
         """Edit each cell."""
@@ -263,7 +265,7 @@ class GopherRepetition(Stage):
     """The repetition rules of Gopher (Rae et al. 2021, table A1)."""
 
     name: ClassVar[str] = "gopher_repetition"
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
     rules: ClassVar[tuple[str, ...]] = (
         *("paragraphs", "paragraph_characters", "lines", "line_characters", "top_2_gram", "top_3_gram", "top_4_gram"),
         *(f"repeated_{n}_grams" for n in range(5, 11)),
@@ -295,7 +297,7 @@ class GopherQuality(Stage):
     """The quality rules of Gopher (Rae et al. 2021, section A1.1), with stop words of Chinese and English."""
 
     name: ClassVar[str] = "gopher_quality"
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
     rules: ClassVar[tuple[str, ...]] = (
         *("words", "word_length", "hashes", "ellipses", "bullet_lines", "ellipsis_lines", "words_with_letters", "stop_words"),
     )
@@ -310,7 +312,7 @@ class GopherQuality(Stage):
     most_ellipsis_lines: float = Field(0.3, ge=0, le=1)
     least_words_with_letters: float = Field(0.8, ge=0, le=1)
     least_stop_words: int = Field(2, ge=0)
-    stop_words: tuple[str, ...] = ("的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with")
+    stop_words: tuple[StopWord, ...] = ("的", "是", "在", "和", "了", "有", "不", "the", "be", "to", "of", "and", "that", "have", "with")
 
     def apply(self, batch: Batch) -> int:
         """Judge each document."""
@@ -342,7 +344,7 @@ class Required(Stage):
     """Keep documents whose text fields are filled."""
 
     name: ClassVar[str] = "required"
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
 
     least: int = Field(1, ge=1, description="The fewest characters of a filled field.")
     most_empty: float = Field(0.0, ge=0, lt=1, description="The largest share of fields that may be empty.")
@@ -358,7 +360,7 @@ class DistinctFields(Stage):
     """Keep documents whose first and last text field differ: an answer that only repeats its question teaches nothing."""
 
     name: ClassVar[str] = "distinct_fields"
-    order: ClassVar[Order] = JUDGE
+    phase: ClassVar[Phase] = JUDGE
 
     def apply(self, batch: Batch) -> int:
         """Judge each document."""
@@ -374,7 +376,7 @@ class ExactDuplicates(Stage):
     """Keep one of the documents with the same text: the one whose record has the lowest digest, whatever the order."""
 
     name: ClassVar[str] = "exact_duplicates"
-    order: ClassVar[Order] = COMPARE
+    phase: ClassVar[Phase] = COMPARE
 
 
 class NearDuplicates(Stage):
@@ -385,7 +387,7 @@ class NearDuplicates(Stage):
     """
 
     name: ClassVar[str] = "near_duplicates"
-    order: ClassVar[Order] = COMPARE
+    phase: ClassVar[Phase] = COMPARE
 
     jaccard: float = Field(0.7, gt=0, le=1)
     prefer: Literal["longest", "shortest"] = "longest"
