@@ -66,7 +66,19 @@ def test_a_table_of_parquet_comes_back_as_parquet(tmp_path: Path) -> None:
     source = tmp_path / "t.parquet"
     pl.DataFrame({"text": ["电话13800001234", None], "n": [1, 2]}).write_parquet(source)
     task = one_step.run(protect, tmp_path / "run", {}, documents=source)
-    assert pl.read_parquet(task.outputs["documents"])["text"].to_list() == ["电话[PHONE]", None]
+    assert pl.read_parquet(task.outputs["documents"]).to_dict(as_series=False) == {"text": ["电话[PHONE]", None], "n": [1, 2]}
+
+
+def test_a_column_that_is_not_there_or_holds_no_text_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "t.parquet"
+    pl.DataFrame({"text": ["a"], "n": [1]}).write_parquet(source)
+    for name, what in (("n", "The column 'n' holds no text"), ("m", r"There is no column 'm'. Columns: text, n")):
+        with pytest.raises(BadInput, match=what):
+            protect_file(source, tmp_path / "out", "redact", fields=[name])
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(BadInput, match="cannot be read"):
+        protect_file(source, tmp_path / "out", "redact")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 @pytest.mark.parametrize(
