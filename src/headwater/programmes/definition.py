@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from headwater.core import canonical, yaml_file
+from headwater.core.calendar import Unit
 from headwater.core.errors import BadFile, NotFound, Problem
 from headwater.core.identity import Permission
 from headwater.core.yaml_file import Part, Words, place
 from headwater.core.yaml_lines import Path
-from headwater.programmes.calendar import Unit
 from headwater.programmes.expression import Expression, parse
 
 KIND = "procedure's definition"
@@ -49,6 +49,7 @@ class FieldSpec(Part):
     title: Words
     required: bool = False
     values: tuple[str, ...] = ()
+    words: Mapping[str, Words] = Field({}, description="What values of a choice are called.", exclude_if=lambda words: not words)
     longest: int = Field(2000, ge=1, le=100_000, description="Characters of a text.")
     source: str = ""
 
@@ -122,6 +123,8 @@ class Register(Part):
 
     prefix: str = Field(pattern="^[A-Z][A-Z0-9-]{1,30}$")
     statement: str
+    about: str = Field("model", description="The artifact field that the statement is about.", exclude_if=lambda name: name == "model")
+    named: str = Field("algorithm_name", description="The field that names it.", exclude_if=lambda name: name == "algorithm_name")
     notice: Words
     demonstration: bool = True
 
