@@ -35,7 +35,7 @@ COMMANDS = {
     "admin-link": Lazy(module="headwater.cli.up", only="admin-link", help="Print a one-time link that signs in the administrator."),
     "project": Lazy(module="headwater.projects.commands", help="Check and run project files; look at runs."),
     "job": Lazy(module="headwater.compute.commands", help="Look at jobs, follow their logs, cancel them."),
-    "data": Lazy(module="headwater.data.commands", help="Public data: the catalogue and its opening plan, cleaning, privacy, grants, protocols."),
+    "data": Lazy(module="headwater.data.commands", help="Public data: catalogue, opening plan, cleaning, privacy, grants, sharing."),
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),
     "plan": Lazy(module="headwater.plan.commands", help="The plan's clauses and their evidence."),

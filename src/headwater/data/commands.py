@@ -10,7 +10,7 @@ from headwater.data.cleaning import commands as cleaning
 from headwater.data.privacy.commands import app as privacy
 from headwater.data.protocols.commands import app as protocols
 
-app = typer.Typer(no_args_is_help=True, help="Public data: the catalogue and its opening plan, cleaning, privacy, grants, protocols.")
+app = typer.Typer(no_args_is_help=True, help="Public data: catalogue, opening plan, cleaning, privacy, grants, sharing.")
 app.add_typer(catalogue)
 app.add_typer(authorisation)
 app.add_typer(protocols)
