@@ -138,6 +138,14 @@ def test_a_table_is_made_anonymous_with_its_report(tmp_path: Path) -> None:
     assert task.metrics["loss"] == report["loss"]["value"]
 
 
+def test_an_anonymous_parquet_table_keeps_the_types_of_untouched_columns(tmp_path: Path) -> None:
+    declaration, table = tmp_path / "d.yaml", tmp_path / "t.parquet"
+    declaration.write_text("schema: headwater.anonymity/1\nk: 2\nsuppression: 0.4\nquasi_identifiers:\n  age: {intervals: [10]}\n")
+    pl.DataFrame({"age": [21, 22, 95, 23], "income": [1.5, 2.5, 3.5, None]}).write_parquet(table)
+    task = one_step.run(anonymise, tmp_path / "run", {}, table=table, declaration=declaration)
+    assert pl.read_parquet(task.outputs["table"]).to_dict(as_series=False) == {"age": ["[20, 30)"] * 3, "income": [1.5, 2.5, None]}
+
+
 def test_an_independent_library_finds_the_bounds_kept_in_adult(tmp_path: Path) -> None:
     if not bench.PYCANON.exists():
         pytest.skip("pycanon is not in build/pycanon (see tests/bench/data_privacy.py)")

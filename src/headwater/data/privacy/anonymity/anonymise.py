@@ -29,6 +29,10 @@ class Anonymous:
 
     names: tuple[str, ...]
     records: tuple[tuple[str | None, ...], ...]
+    kept: tuple[bool, ...]
+    """Which rows of the source were released."""
+    generalised: frozenset[str]
+    """The columns whose values are now groups."""
     report: Mapping[str, Any]
 
 
@@ -52,7 +56,13 @@ def anonymise(table: RawTable, declared: Declaration, population: RawTable | Non
     for name, cells, level in (("risk_before", columns, None), ("risk_after", released, found)):
         keys = list(zip(*(cells[column] for column in declared.quasi_identifiers), strict=True))
         report[name] = asdict(risk(keys, declared.risk_threshold, _people(population, declared, level)))
-    return Anonymous(names=names, records=records, report=report)
+    return Anonymous(
+        names=names,
+        records=records,
+        kept=tuple(found.kept.tolist()),
+        generalised=frozenset(name for name, level in found.levels.items() if level),
+        report=report,
+    )
 
 
 def _check(table: RawTable, declared: Declaration, where: str) -> None:
