@@ -31,7 +31,7 @@ ROAD_REACH = 20
 FEWEST_DIGITS = 7
 SHORTEST_CODE, FEWEST_CODE_DIGITS = 7, 6
 LONGEST_GROUP, IPV6_COLONS = 4, 7
-DOT = 46
+DOT, COLON_SIGN = 46, 58
 AFTER_NAME = (32, 45, 46, 58)
 """A blank, hyphen, full stop or colon: what may follow a first name or a word that announces a name."""
 NUMERALS = (0x4E00, 0x4E8C, 0x4E09, 0x56DB, 0x4E94, 0x516D, 0x4E03, 0x516B, 0x4E5D, 0x5341)
@@ -43,21 +43,35 @@ Anchors = npt.NDArray[np.int32]
 
 @numba.njit(cache=True, nogil=True)
 def scan(codes: Codes, flags: Flags, words: npt.NDArray[np.uint8], anchors: Anchors) -> Any:
-    """Fill `anchors` [kind, start, end] and return how many there are, and whether full-width letters or digits occur."""
+    """Fill `anchors` [kind, start, end] and return how many there are, and whether full-width letters or digits occur.
+
+    Calls hand arrays on, which costs: the loop itself makes none for the ordinary word or character.
+    """
     count, found, place, wide = len(codes), 0, 0, False
     number = np.array([-1, -1, 0, 0, 0])  # start, end, digits, groups, dots
     colons = np.array([-1, -1, 0])  # start, end, how many
     last_road = -ROAD_REACH - 1
     while place < count:
-        flag = _flag(codes, flags, place)
+        flag = flags[codes[place]] if codes[place] < BASIC else np.uint16(0)
         if flag & WORD:
-            end, digits, hashed, beyond = _word(codes, flags, place)
-            wide = wide or beyond
-            if digits == end - place:
+            end, digits, hashed = place, 0, np.uint32(2166136261)
+            while flag & WORD:
+                wide |= codes[end] > 127
+                digits += int(flag & DIGIT)
+                hashed = np.uint32((hashed ^ codes[end]) * np.uint32(16777619))
+                end += 1
+                flag = flags[codes[end]] if end < count and codes[end] < BASIC else np.uint16(0)
+            length = end - place
+            if digits == length:
                 found = _group(codes, flags, number, place, end, anchors, found)
-            else:
-                found = _named_word(codes, words, hashed, digits, place, end, anchors, found)
-            found = _between_colons(codes, colons, place, end, anchors, found)
+            elif digits:
+                if length >= SHORTEST_CODE and digits >= FEWEST_CODE_DIGITS:
+                    found = _emit(anchors, found, CODE, place, end)
+            elif length > 1 and words[(hashed ^ (hashed >> np.uint32(16))) & np.uint32(HASHES - 1)]:
+                kind = words[(hashed ^ (hashed >> np.uint32(16))) & np.uint32(HASHES - 1)]
+                found = _named_word(codes, kind, place, end, anchors, found)
+            if length <= LONGEST_GROUP and end < count and codes[end] == COLON_SIGN:
+                found = _between_colons(colons, place, end, anchors, found)
             place = end
             continue
         if flag & MARKED:
@@ -78,21 +92,6 @@ def _flag(codes: Codes, flags: Flags, place: int) -> Any:
 def _emit(anchors: Anchors, found: int, kind: int, start: int, end: int) -> Any:
     anchors[found, 0], anchors[found, 1], anchors[found, 2] = kind, start, end
     return found + 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _word(codes: Codes, flags: Flags, start: int) -> Any:
-    """Return where a run of letters and digits ends, its digits, its hash (FNV-1a), and whether any is full-width."""
-    end, digits, hashed, wide = start, 0, np.uint32(2166136261), False
-    while end < len(codes):
-        flag = _flag(codes, flags, end)
-        if not flag & WORD:
-            break
-        wide = wide or codes[end] > 127
-        digits += flag & DIGIT
-        hashed = np.uint32((hashed ^ codes[end]) * np.uint32(16777619))
-        end += 1
-    return end, digits, hashed, wide
 
 
 @numba.njit(cache=True, nogil=True)
@@ -132,27 +131,18 @@ def _joined(codes: Codes, flags: Flags, start: int, end: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _named_word(
-    codes: Codes, words: npt.NDArray[np.uint8], hashed: Any, digits: int, start: int, end: int, anchors: Anchors, found: int
-) -> Any:
-    """Emit a run that holds letters: as a code, a word for a street, or one that begins or announces a name."""
-    if end - start >= SHORTEST_CODE and digits >= FEWEST_CODE_DIGITS:
-        return _emit(anchors, found, CODE, start, end)
-    if digits or end - start < 2:
-        return found
-    kind = words[(hashed ^ (hashed >> np.uint32(16))) & np.uint32(HASHES - 1)]
+def _named_word(codes: Codes, kind: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
+    """Emit a word for a street, or one that begins or announces a name where something may follow it."""
     if kind & STREET:
         return _emit(anchors, found, STREET_WORD, start, end)
-    if kind and end + 1 < len(codes) and codes[end] in AFTER_NAME:
+    if end + 1 < len(codes) and codes[end] in AFTER_NAME:
         return _emit(anchors, found, NAME_WORD, start, end)
     return found
 
 
 @numba.njit(cache=True, nogil=True)
-def _between_colons(codes: Codes, colons: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
+def _between_colons(colons: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
     """Count groups that colons part, and emit the seventh: an IPv6 address written in full."""
-    if end - start > LONGEST_GROUP or end >= len(codes) or codes[end] != 58:
-        return found
     if colons[1] == start:
         colons[2] += 1
     else:
@@ -167,7 +157,7 @@ def _mark(codes: Codes, flags: Flags, flag: Any, place: int, last_road: int, anc
     following = place + 1 < len(codes)
     if flag & AT and place > 0 and following:
         return _emit(anchors, found, AT_SIGN, place, place + 1)
-    if flag & COLON and following and codes[place + 1] == 58 and (place == 0 or codes[place - 1] != 58):
+    if flag & COLON and following and codes[place + 1] == COLON_SIGN and (place == 0 or codes[place - 1] != COLON_SIGN):
         return _emit(anchors, found, COLONS, place, place + 2)
     if flag & UNIT and 0 < place <= last_road + ROAD_REACH and _counts(codes, flags, place - 1):
         found = _emit(anchors, found, HAN_UNIT, place, place + 1)
