@@ -122,7 +122,10 @@ def listed(request: Request, actor: Reader) -> list[TableOut]:
 
 @router.post("", summary="Put a table under protection", status_code=201)
 def register(request: Request, actor: Publisher, wish: TableIn) -> TableOut:
+    """The rows are a version of a data set of the organisation, by the digest of its tree, and a file of it."""
     identity.require(actor, Permission.DATA_PUBLISH, wish.organisation)
+    with platform_of(request).db.read() as connection:
+        holding.require_published(connection, wish.declared.artifact, wish.organisation)
     return _table(holding.register(platform_of(request), wish.name, wish.organisation, wish.declared, actor=actor.id))
 
 

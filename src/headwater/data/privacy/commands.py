@@ -91,14 +91,14 @@ def anonymise(
     """Generalise a table to the declared bounds at the least loss."""
     from headwater.data.privacy.anonymity.anonymise import anonymise as made_anonymous
     from headwater.data.privacy.anonymity.declaration import read_declaration
-    from headwater.data.privacy.documents import write_table
+    from headwater.data.privacy.anonymity.release import write_released
     from headwater.data.table import read_table
 
     declared = read_declaration(declaration.read_bytes(), declaration.name)
     made = made_anonymous(read_table(table), declared, read_table(population) if population else None)
     part = out.with_name(out.name + ".part")
     with part.open("wb") as file:
-        write_table(file, made.names, made.records, parquet=out.suffix == ".parquet")
+        write_released(made, table, file, parquet=out.suffix == ".parquet")
     part.replace(out)
     if report is not None:
         report.write_text(json.dumps(made.report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

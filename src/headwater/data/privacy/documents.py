@@ -109,8 +109,9 @@ def protect(
 
 def _pass(source: Path, target: Path | None, change: Change, fields: Collection[str], as_lines: bool | None) -> int:
     lines = as_lines if as_lines is not None else source.suffix in LINES_SUFFIXES or _begins_with_object(source)
+    go = _lines if lines else _parquet if is_parquet(source) else _table
     with _whole(target) as file:
-        return _lines(source, file, change, fields) if lines else _table(source, file, change, fields)
+        return go(source, file, change, fields)
 
 
 def _begins_with_object(source: Path) -> bool:
@@ -186,20 +187,62 @@ def _table(source: Path, target: IO[bytes] | None, change: Change, fields: Colle
     table = read_table(source)
     if table.ragged:
         first = table.ragged[0]
-        raise BadInput(f"A row has {first.reason}.", "Correct it.", where=f"{source.name}:{first.line}" if first.line else source.name)
-    if absent := [name for name in fields if name not in table.names]:
-        raise BadInput(f"There is no column '{absent[0]}'.", f"Columns: {', '.join(table.names)}.", where=source.name)
-    wanted = [not fields or name in fields for name in table.names]
+        raise BadInput(f"A row has {first.reason}.", "Correct it.", where=f"{source.name}:{first.line}")
+    wanted = _wanted(table.names, table.names, fields, source)
     rows = [
         tuple(
-            change(cell, name, row) if chosen and cell is not None else cell
-            for name, chosen, cell in zip(table.names, wanted, record, strict=True)
+            change(cell, name, row) if name in wanted and cell is not None else cell for name, cell in zip(table.names, record, strict=True)
         )
         for row, record in enumerate(table.records)
     ]
     if target is not None:
-        write_table(target, table.names, rows, parquet=table.form == "parquet")
+        write_table(target, table.names, rows, parquet=False)
     return len(rows)
+
+
+def _parquet(source: Path, target: IO[bytes] | None, change: Change, fields: Collection[str]) -> int:
+    """Go through the text columns batch by batch; the others are copied as they are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    done = 0
+    try:
+        with pq.ParquetFile(source) as file, contextlib.ExitStack() as stack:
+            schema = file.schema_arrow
+            texts = [one.name for one in schema if pa.types.is_string(one.type) or pa.types.is_large_string(one.type)]
+            wanted = _wanted(schema.names, texts, fields, source)
+            writer = stack.enter_context(pq.ParquetWriter(target, schema, compression="zstd")) if target is not None else None
+            for batch in file.iter_batches():
+                changed = _changed_batch(batch, wanted, change, done)
+                done += batch.num_rows
+                if writer is not None:
+                    writer.write_batch(changed)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"The Parquet file cannot be read: {error}.", "It may be cut short: copy it again.", where=source.name) from error
+    return done
+
+
+def _changed_batch(batch: Any, wanted: Collection[str], change: Change, done: int) -> Any:
+    """Return a batch of rows with the wanted columns changed; rows are counted from `done`."""
+    import pyarrow as pa
+
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    cells = {name: columns[name].to_pylist() for name in wanted}
+    for row in range(batch.num_rows):
+        for name in wanted:
+            if cells[name][row] is not None:
+                cells[name][row] = change(cells[name][row], name, done + row)
+    columns |= {name: pa.array(cells[name], batch.schema.field(name).type) for name in wanted}
+    return pa.record_batch(list(columns.values()), schema=batch.schema)
+
+
+def _wanted(names: Collection[str], texts: Collection[str], fields: Collection[str], source: Path) -> list[str]:
+    """Return the columns to look at. Raises BadInput for one that is not there or holds no text."""
+    if absent := [name for name in fields if name not in names]:
+        raise BadInput(f"There is no column '{absent[0]}'.", f"Columns: {', '.join(names)}.", where=source.name)
+    if other := [name for name in fields if name not in texts]:
+        raise BadInput(f"The column '{other[0]}' holds no text.", "Name columns that hold text.", where=source.name)
+    return [name for name in texts if not fields or name in fields]
 
 
 def write_table(target: IO[bytes], names: Collection[str], rows: Iterable[tuple[str | None, ...]], *, parquet: bool) -> None:

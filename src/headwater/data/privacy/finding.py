@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 OVERLAP = 128
 """Code points that are scanned at a time, and how many of them again with the next block, so that nothing is cut in two."""
+MOST_ANCHORS = 3
+"""How many anchors one code point can give rise to at most."""
 WIDE = 0xFEE0
 """What a full-width form lies above its plain one."""
 
@@ -76,19 +78,18 @@ def _shifted(spans: Iterator[Span], by: int) -> Iterable[Span]:
     )
 
 
-def _scanned(text: str) -> tuple[str, Iterable[tuple[int, int, int]]]:
+def _scanned(text: str) -> tuple[str, list[list[int]]]:
     """Return a text with plain digits and letters for full-width ones, and its anchors."""
     import numpy as np
 
     from headwater.data.privacy import scan_kernel
 
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    room = 2 * len(codes) + 4
-    kinds, starts, ends = np.empty(room, np.uint8), np.empty(room, np.int32), np.empty(room, np.int32)
-    found, wide = scan_kernel.scan(codes, _flags(), _latin(), kinds, starts, ends)
+    anchors = np.empty((MOST_ANCHORS * len(codes) + MOST_ANCHORS, 3), np.int32)
+    found, wide = scan_kernel.scan(codes, _flags(), _latin(), anchors)
     if wide:
         text = _plain(codes).tobytes().decode("utf-32-le", "surrogatepass")
-    return text, zip(kinds[:found].tolist(), starts[:found].tolist(), ends[:found].tolist(), strict=True)
+    return text, anchors[:found].tolist()
 
 
 def _plain(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

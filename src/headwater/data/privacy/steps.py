@@ -113,7 +113,7 @@ def anonymise(task: Task) -> None:
     """Write the released table and the report. Refuses bounds that no generalisation satisfies."""
     from headwater.data.privacy.anonymity import anonymise as room
     from headwater.data.privacy.anonymity.declaration import read_declaration
-    from headwater.data.privacy.documents import write_table
+    from headwater.data.privacy.anonymity.release import write_released
     from headwater.data.table import read_table
 
     params = params_of(task, AnonymiseParams)
@@ -123,7 +123,7 @@ def anonymise(task: Task) -> None:
     task.progress(1, 3, f"{table.source_rows} rows read")
     made = room.anonymise(table, declared, people)
     with task.output("table").open("wb") as file:
-        write_table(file, made.names, made.records, parquet=table.form == "parquet")
+        write_released(made, task.input("table"), file, parquet=table.form == "parquet")
     _write(task.output("report"), dict(made.report))
     task.measure(
         rows=made.report["rows"],

@@ -69,3 +69,21 @@ def test_refusals_are_problem_details_with_a_code_of_their_own(site: Platform, a
     assert (few.status_code, few.json()["code"]) == (403, "privacy.too_revealing")
     for wrong in (0, -1, "NaN"):
         assert lab.post("/api/data/protected/people/private", json={"kind": "count", "epsilon": wrong}).status_code == 422
+
+
+def test_only_versions_of_the_organisations_own_data_sets_can_be_protected_over_the_api(site: Platform, app: FastAPI) -> None:
+    officer = client(site, app, site.found())
+    rows = "age,sex\n" + "30,F\n40,M\n" * 20
+    loose = site.store.put_bytes(rows.encode())
+    columns = [{"name": "age", "kind": "number", "minimum": 0, "maximum": 100}]
+    wish = {"name": "ages", "organisation": "city", "declared": {"artifact": loose, "columns": columns}}
+    refused = officer.post("/api/data/protected", json=wish)
+    assert (refused.status_code, refused.json()["code"]) == (403, "refused")
+    described = {"name": "ages", "title": {"zh": "年龄", "en": "Ages"}, "about": {"zh": "年龄", "en": "Ages"}, "licence": "CC-BY-4.0"}
+    assert officer.post("/api/data/sets", json=described | {"openness": "authorised"}).status_code == 201
+    version = officer.post("/api/data/sets/ages/versions?file=ages.csv", content=rows.encode()).json()
+    file = next(one["name"] for one in version["files"] if one["table"])
+    wish["declared"] = {"artifact": version["digest"], "file": file, "columns": columns}
+    made = officer.post("/api/data/protected", json=wish)
+    assert made.status_code == 201, made.text
+    assert made.json()["rows"] == 40

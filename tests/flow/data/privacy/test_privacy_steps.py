@@ -66,7 +66,19 @@ def test_a_table_of_parquet_comes_back_as_parquet(tmp_path: Path) -> None:
     source = tmp_path / "t.parquet"
     pl.DataFrame({"text": ["电话13800001234", None], "n": [1, 2]}).write_parquet(source)
     task = one_step.run(protect, tmp_path / "run", {}, documents=source)
-    assert pl.read_parquet(task.outputs["documents"])["text"].to_list() == ["电话[PHONE]", None]
+    assert pl.read_parquet(task.outputs["documents"]).to_dict(as_series=False) == {"text": ["电话[PHONE]", None], "n": [1, 2]}
+
+
+def test_a_column_that_is_not_there_or_holds_no_text_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "t.parquet"
+    pl.DataFrame({"text": ["a"], "n": [1]}).write_parquet(source)
+    for name, what in (("n", "The column 'n' holds no text"), ("m", r"There is no column 'm'. Columns: text, n")):
+        with pytest.raises(BadInput, match=what):
+            protect_file(source, tmp_path / "out", "redact", fields=[name])
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(BadInput, match="cannot be read"):
+        protect_file(source, tmp_path / "out", "redact")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +136,14 @@ def test_a_table_is_made_anonymous_with_its_report(tmp_path: Path) -> None:
     assert report["risk_before"]["prosecutor_highest"] > report["risk_after"]["prosecutor_highest"]
     assert report["loss"]["metric"].startswith("general loss metric")
     assert task.metrics["loss"] == report["loss"]["value"]
+
+
+def test_an_anonymous_parquet_table_keeps_the_types_of_untouched_columns(tmp_path: Path) -> None:
+    declaration, table = tmp_path / "d.yaml", tmp_path / "t.parquet"
+    declaration.write_text("schema: headwater.anonymity/1\nk: 2\nsuppression: 0.4\nquasi_identifiers:\n  age: {intervals: [10]}\n")
+    pl.DataFrame({"age": [21, 22, 95, 23], "income": [1.5, 2.5, 3.5, None]}).write_parquet(table)
+    task = one_step.run(anonymise, tmp_path / "run", {}, table=table, declaration=declaration)
+    assert pl.read_parquet(task.outputs["table"]).to_dict(as_series=False) == {"age": ["[20, 30)"] * 3, "income": [1.5, 2.5, None]}
 
 
 def test_an_independent_library_finds_the_bounds_kept_in_adult(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 REPORT_SCHEMA = "headwater.anonymity-report/1"
+DISCERNIBILITY = "DM (Bayardo and Agrawal 2005): rows of each class squared; a row left out counts as the whole table"
 LOSS = "general loss metric LM (Iyengar 2002): 0 as it stands, 1 everything lost"
 
 
@@ -28,6 +29,10 @@ class Anonymous:
 
     names: tuple[str, ...]
     records: tuple[tuple[str | None, ...], ...]
+    kept: tuple[bool, ...]
+    """Which rows of the source were released."""
+    generalised: frozenset[str]
+    """The columns whose values are now groups."""
     report: Mapping[str, Any]
 
 
@@ -42,7 +47,22 @@ def anonymise(table: RawTable, declared: Declaration, population: RawTable | Non
     released = _released(columns, hierarchies, found)
     names = tuple(name for name in table.names if name not in declared.drop)
     records = tuple(zip(*(released[name] for name in names), strict=True))
-    return Anonymous(names=names, records=records, report=_report(table, declared, hierarchies, found, columns, released, population))
+    bounds = {
+        "k": declared.k,
+        "suppression": declared.suppression,
+        "sensitive": {name: one.model_dump() for name, one in declared.sensitive.items()},
+    }
+    report = {"schema": REPORT_SCHEMA, "rows": len(table.records), "bounds": bounds, **_cost(hierarchies, found)}
+    for name, cells, level in (("risk_before", columns, None), ("risk_after", released, found)):
+        keys = list(zip(*(cells[column] for column in declared.quasi_identifiers), strict=True))
+        report[name] = asdict(risk(keys, declared.risk_threshold, _people(population, declared, level)))
+    return Anonymous(
+        names=names,
+        records=records,
+        kept=tuple(found.kept.tolist()),
+        generalised=frozenset(name for name, level in found.levels.items() if level),
+        report=report,
+    )
 
 
 def _check(table: RawTable, declared: Declaration, where: str) -> None:
@@ -89,46 +109,19 @@ def _released(
     }
 
 
-def _report(
-    table: RawTable,
-    declared: Declaration,
-    hierarchies: Sequence[Hierarchy],
-    found: lattice.Optimum,
-    columns: Mapping[str, Sequence[str | None]],
-    released: Mapping[str, Sequence[str | None]],
-    population: RawTable | None,
-) -> dict[str, Any]:
-    quasi = list(declared.quasi_identifiers)
-    sizes = _sizes(found.classes[found.kept])
-    rows = len(table.records)
-    before, after = _people(population, declared, None), _people(population, declared, found)
+def _cost(hierarchies: Sequence[Hierarchy], found: lattice.Optimum) -> dict[str, Any]:
+    """Return what the generalisation costs, each figure with its metric, and how it was found."""
+    sizes, rows = _sizes(found.classes[found.kept]), len(found.kept)
     return {
-        "schema": REPORT_SCHEMA,
-        "rows": rows,
         "released_rows": rows - found.suppressed,
         "suppressed_rows": found.suppressed,
         "suppressed_share": found.suppressed / rows,
-        "bounds": {
-            "k": declared.k,
-            "suppression": declared.suppression,
-            "sensitive": {name: one.model_dump() for name, one in declared.sensitive.items()},
-        },
-        "levels": {name: {"level": level, "of": declared_levels(hierarchies, name)} for name, level in found.levels.items()},
+        "levels": {one.column: {"level": found.levels[one.column], "of": len(one.levels) - 1} for one in hierarchies},
         "loss": {"value": found.loss, "metric": LOSS},
-        "discernibility": {
-            "value": int((sizes**2).sum()) + found.suppressed * rows,
-            "metric": "DM (Bayardo and Agrawal 2005): rows of each class squared; a row left out counts as the whole table",
-        },
+        "discernibility": {"value": int((sizes**2).sum()) + found.suppressed * rows, "metric": DISCERNIBILITY},
         "average_class": {"value": float(sizes.mean()), "metric": "rows released / classes (LeFevre et al. 2006 divide it by k)"},
         "lattice": {"nodes": found.nodes, "nodes_within_k_and_suppression": found.nodes_within_k, "nodes_weighed_whole": found.nodes_tried},
-        "risk_before": asdict(risk(list(zip(*(columns[name] for name in quasi), strict=True)), declared.risk_threshold, before)),
-        "risk_after": asdict(risk(list(zip(*(released[name] for name in quasi), strict=True)), declared.risk_threshold, after)),
     }
-
-
-def declared_levels(hierarchies: Sequence[Hierarchy], name: str) -> int:
-    """Return the number of a column's highest level."""
-    return next(len(one.levels) - 1 for one in hierarchies if one.column == name)
 
 
 def _sizes(classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

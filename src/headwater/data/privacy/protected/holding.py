@@ -17,11 +17,12 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import Row
 
 from headwater.core import ledger
-from headwater.core.errors import BadInput, Conflict, NotFound
+from headwater.core.errors import BadInput, Conflict, NotFound, Refused
 from headwater.core.identity import covers
 from headwater.core.platform import Platform
 from headwater.core.store import Store, is_tree
 from headwater.core.yaml_file import Part
+from headwater.data.catalogue.tables import data_sets, data_versions
 from headwater.data.privacy.protected.tables import budgets, protected
 from headwater.data.table import PARQUET_MAGIC, decode, parse_csv
 
@@ -131,6 +132,17 @@ def register(platform: Platform, name: str, organisation: str, declared: Declare
 
     platform.db.write(work)
     return made
+
+
+def require_published(connection: Connection, artifact: str, organisation: str) -> None:
+    """Raise Refused unless an artifact is a version of a data set of the organisation: nobody protects, and asks about, others' rows."""
+    own = select(data_versions.c.number).join(data_sets, data_sets.c.id == data_versions.c.dataset)
+    own = own.where(data_versions.c.digest == artifact, data_sets.c.organisation == organisation).limit(1)
+    if connection.execute(own).one_or_none() is None:
+        raise Refused(
+            f"{artifact} is no version of a data set of {organisation}.",
+            "Publish the table in the catalogue first, as not open: headwater data publish.",
+        )
 
 
 def get(connection: Connection, name: str) -> Protected:
