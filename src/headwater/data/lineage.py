@@ -110,7 +110,7 @@ def read_new(platform: Platform) -> int:
     """Bring the index of inputs up to date with the ledger, and return how many statements were new."""
     with platform.db.read() as connection:
         seen = connection.execute(select(data_inputs_read.c.seq)).scalar_one_or_none() or 0
-        if next(ledger.entries(connection, after=seen, kind="statement.kept", limit=1), None) is None:
+        if not list(ledger.entries(connection, after=seen, kind="statement.kept", limit=1)):
             return 0
     return platform.db.write(_read_new)
 

@@ -49,6 +49,7 @@ class FieldSpec(Part):
     title: Words
     required: bool = False
     values: tuple[str, ...] = ()
+    words: Mapping[str, Words] = Field({}, description="What values of a choice are called.", exclude_if=lambda words: not words)
     longest: int = Field(2000, ge=1, le=100_000, description="Characters of a text.")
     source: str = ""
 

@@ -41,6 +41,8 @@ def _fields(it: Definition) -> Found:
             yield f"fields.{name}", "A field's name must be a plain word that no fact or evidence bears."
         if (field.type == "choice") != bool(field.values):
             yield f"fields.{name}", "A choice, and only a choice, lists its values."
+        if strange := sorted(set(field.words) - set(field.values)):
+            yield f"fields.{name}", f"It has words for {', '.join(strange)}, which are no values of it."
 
 
 def _states(it: Definition) -> Found:

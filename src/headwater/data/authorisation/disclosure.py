@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from headwater.core import ledger
 from headwater.core.calendar import CITY_TIME
 from headwater.core.clock import to_text
 from headwater.core.errors import BadInput
-from headwater.core.ledger import GENESIS, Entry
+from headwater.core.ledger import GENESIS, Entry, ledger_entry
 from headwater.core.statement import REVOCATION, bare
 from headwater.data.authorisation.policy import Policy, from_odrl
 
@@ -75,7 +75,8 @@ def of(connection: Connection, year: int) -> dict[str, Any]:
     kinds = ("data.*", "organisation.added", "statement.kept")
     entries = [one for kind in kinds for one in ledger.entries(connection, kind=kind)]
     end = _start_of(year + 1)
-    last = next((one for one in ledger.entries(connection, newest_first=True) if one.at < end), None)
+    column = ledger_entry.c
+    last = connection.execute(select(column.seq, column.hash).where(column.at < end).order_by(column.seq.desc()).limit(1)).first()
     return report(year, sorted(entries, key=lambda one: one.seq), head=(last.seq, last.hash) if last else (0, GENESIS))
 
 

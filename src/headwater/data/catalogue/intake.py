@@ -44,7 +44,7 @@ def take_in(source: Path, folder: Path, limits: Limits = Limits(), *, name: str 
         raise BadInput("There is no such file.", "Give the path of a file, folder or archive.", where=str(source))
     if source.is_dir():
         _folder(source, folder, limits)
-    elif zipfile.is_zipfile(source) and not _is_parquet(source):
+    elif called.lower().endswith(".zip"):  # by its name: a spreadsheet or a model is a zip too, and is kept as it is
         _zip(source, folder, limits, called)
     elif called.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")):
         _tar(source, folder, limits, called)
@@ -172,8 +172,3 @@ def _ceiling(source: Path) -> int:
 def _not_empty(writer: _Writer) -> None:
     if not writer.seen:
         raise BadInput("There is no file in it.", "A version holds at least one file.", where=writer.where)
-
-
-def _is_parquet(source: Path) -> bool:
-    with source.open("rb") as file:
-        return file.read(4) == b"PAR1"

@@ -13,7 +13,7 @@ from headwater.core import ledger, platform, settings
 from headwater.core.clock import FixedClock
 from headwater.core.errors import Refused
 from headwater.core.platform import Platform
-from headwater.data.authorisation import grants
+from headwater.data.authorisation import disclosure, grants
 from headwater.data.authorisation.decision import Use
 from headwater.data.catalogue.sets import DataSet
 from headwater.programmes import casework
@@ -132,3 +132,17 @@ def test_the_applicant_cannot_grant_their_own_application(desk: Desk, dataset: D
     record = desk.move(desk.apply(dataset), "submit", desk.applicant)
     with pytest.raises(Refused, match="for the role 'officer'"):
         desk.move(record, "grant", desk.applicant)
+
+
+def test_the_disclosure_of_a_year_names_its_grants_and_leaves_out_those_that_ended_before(
+    site: Platform, desk: Desk, dataset: DataSet, clock: FixedClock
+) -> None:
+    grant = desk.granted(dataset)
+    grants.use(site, grant.number, dataset, IN_TERM, actor="someone")
+    clock.at = moment("2027-06-01T00:00:00+08:00")
+    with site.db.read() as connection:
+        years = {year: disclosure.of(connection, year) for year in (2025, 2026, 2027)}
+    assert [len(one["implementing_bodies"]) for one in years.values()] == [0, 1, 0]
+    (line,) = years[2026]["implementing_bodies"][0]["authorisations"]
+    assert (line["number"], line["dataset"], line["uses_allowed"], line["standing_at_year_end"]) == (grant.number, "bus-stops", 1, "ended")
+    assert years[2026]["ledger"]["entries"] == years[2027]["ledger"]["entries"] > years[2025]["ledger"]["entries"] == 0

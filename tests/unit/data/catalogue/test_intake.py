@@ -51,6 +51,14 @@ def test_a_file_a_folder_a_zip_and_a_tar_are_laid_out_alike(tmp_path: Path) -> N
     assert laid_out(folder / "a.csv", tmp_path / "one") == {"a.csv": members["a.csv"]}
 
 
+def test_a_spreadsheet_is_kept_whole_though_it_is_a_zip_inside(tmp_path: Path) -> None:
+    book = zipped(tmp_path / "book.xlsx", {"xl/sheet.xml": b"<x/>"})
+    assert laid_out(book, tmp_path / "out") == {"book.xlsx": book.read_bytes()}
+    (tmp_path / "no.zip").write_bytes(b"this is no zip")
+    with pytest.raises(BadInput, match="cannot be read"):
+        laid_out(tmp_path / "no.zip", tmp_path / "out2")
+
+
 @pytest.mark.parametrize("name", OUTSIDE + HOSTILE)
 def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(BadInput):
