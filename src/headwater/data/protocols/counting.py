@@ -36,11 +36,13 @@ def keywords(connection: Connection) -> Counter[str]:
     return found
 
 
-def page(connection: Connection, order: Sequence[tuple[Ordered, bool]], *, start: int, limit: int) -> sets.Page:
-    """Return one page of all published data sets in an order (column, descending), ties by id."""
-    total = connection.execute(sets.filtered(select(func.count()).select_from(data_sets), PUBLISHED)).scalar_one()
+def page(
+    connection: Connection, order: Sequence[tuple[Ordered, bool]], *, start: int, limit: int, filters: Filters = PUBLISHED
+) -> sets.Page:
+    """Return one page of published data sets in an order (column, descending), ties by id."""
+    total = connection.execute(sets.filtered(select(func.count()).select_from(data_sets), filters)).scalar_one()
     columns: list[Any] = [data_sets.c[name].desc() if descending else data_sets.c[name] for name, descending in order]
-    query = sets.filtered(select(data_sets), PUBLISHED).order_by(*columns, data_sets.c.id).offset(start).limit(limit)
+    query = sets.filtered(select(data_sets), filters).order_by(*columns, data_sets.c.id).offset(start).limit(limit)
     return sets.Page(total=total, found=tuple(sets.dataset_of(row) for row in connection.execute(query)))
 
 

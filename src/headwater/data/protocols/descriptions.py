@@ -6,18 +6,19 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from sqlalchemy import Connection
 
 from headwater.core.identity import ROOT, Actor
 from headwater.core.web import platform_of, public
 from headwater.data import cards
 from headwater.data.authorisation.serving import serve_file
 from headwater.data.catalogue import search, sets, views
-from headwater.data.catalogue.sets import File, Filters
-from headwater.data.protocols import frictionless, offers
+from headwater.data.catalogue.sets import File, Filters, Page
+from headwater.data.protocols import counting, frictionless, offers
 from headwater.data.protocols.access import language_of, links_of, refuse_rows, vocabulary_of
 from headwater.data.protocols.dcat import catalog as catalogs
 from headwater.data.protocols.dcat import graph
-from headwater.data.protocols.dcat.catalog import MEDIA_TYPES, Form
+from headwater.data.protocols.dcat.catalog import MEDIA_TYPES, PER_PAGE, Form
 from headwater.data.protocols.offers import Offer
 
 router = APIRouter(tags=["protocols"])
@@ -46,12 +47,12 @@ def catalog(
     platform, links = platform_of(request), links_of(request)
     vocabulary = vocabulary_of(platform)
     with platform.db.read() as connection:
-        listed = search.search(connection, q, Filters(zone=zone), limit=offers.MOST_OFFERS).found
-        found = sorted(offers.of(connection, vocabulary, listed), key=lambda one: one.dataset.id)
+        listed = _page(connection, q, Filters(zone=zone), (page - 1) * PER_PAGE)
+        shown = offers.of(connection, vocabulary, listed.found)
         publisher = offers.organisations_of(connection, [ROOT])[ROOT]
     query = str(request.url.remove_query_params("page").query)
-    shown, view = catalogs.cut(found, page, f"{links.base}/catalog.{form}{f'?{query}' if query else ''}")
-    return _graph(catalogs.write(catalogs.describe(shown, view, publisher, links), form), form)
+    at = catalogs.view(listed.total, page, f"{links.base}/catalog.{form}{f'?{query}' if query else ''}")
+    return _graph(catalogs.write(catalogs.describe(shown, at, publisher, links), form), form)
 
 
 @router.get("/dataset/{name}.{form}", summary="DCAT-AP: one data set", response_class=Response, responses=GRAPH)
@@ -101,6 +102,13 @@ def download(
     with platform.db.read() as connection:
         version = sets.version(connection, found.dataset, number)
     return serve_file(request, platform.store, version.file(file))
+
+
+def _page(connection: Connection, words: str, filters: Filters, start: int) -> Page:
+    """Return a page of data sets by id; those that words find come by how much they say of them."""
+    if words.strip():
+        return search.search(connection, words, filters, start=start, limit=PER_PAGE)
+    return counting.page(connection, [("id", False)], start=start, limit=PER_PAGE, filters=filters)
 
 
 def _offer(request: Request, name: str) -> Offer:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from headwater.core import identity
-from headwater.core.errors import BadInput, HeadwaterError
+from headwater.core.errors import BadInput, HeadwaterError, NotFound
 from headwater.core.identity import Actor, Permission
+from headwater.core.platform import Platform
 from headwater.core.web import address_of, permitted, platform_of
 from headwater.data.authorisation import grants
 from headwater.data.authorisation.decision import Use
@@ -24,6 +24,7 @@ from headwater.data.catalogue.sets import Version
 from headwater.data.protocols import offers
 from headwater.data.protocols.access import vocabulary_of
 from headwater.data.protocols.delta import shares, wire
+from headwater.data.protocols.delta.answers import DeltaError, QueryIn, Schema, SchemasOut, Share, ShareOut, SharesOut, Table, TablesOut
 from headwater.data.protocols.delta.predicates import Condition, both, from_json
 from headwater.data.protocols.delta.shares import OPEN, Shared
 from headwater.data.protocols.delta.sql_hints import from_sql
@@ -34,76 +35,6 @@ NDJSON = "application/x-ndjson; charset=utf-8"
 VERSION_HEADER = "delta-table-version"
 CAPABILITIES = "delta-sharing-capabilities"
 TOKEN_LASTS = timedelta(days=90)
-
-
-class DeltaError(BaseModel):
-    """An error as Delta Sharing tells it."""
-
-    errorCode: str = Field(examples=["RESOURCE_DOES_NOT_EXIST"])  # noqa: N815 - the protocol's own names, here and below
-    message: str
-
-
-class Share(BaseModel):
-    """A share."""
-
-    name: str
-    id: str
-
-
-class ShareOut(BaseModel):
-    """One share."""
-
-    share: Share
-
-
-class Schema(BaseModel):
-    """A schema of a share."""
-
-    name: str
-    share: str
-
-
-class Table(BaseModel):
-    """A table of a schema."""
-
-    name: str
-    schema_: str = Field(alias="schema")
-    share: str
-    shareId: str  # noqa: N815
-    id: str
-
-
-class SharesOut(BaseModel):
-    """A page of shares."""
-
-    items: list[Share]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class SchemasOut(BaseModel):
-    """A page of schemas."""
-
-    items: list[Schema]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class TablesOut(BaseModel):
-    """A page of tables."""
-
-    items: list[Table]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class QueryIn(BaseModel):
-    """What a reader wants of a table; every hint only leaves out files that hold nothing it asks for."""
-
-    predicateHints: list[Annotated[str, Field(max_length=10_000)]] = Field([], max_length=100, description="SQL conditions.")  # noqa: N815
-    jsonPredicateHints: str | None = Field(None, max_length=100_000, description="A condition as a JSON tree, as text.")  # noqa: N815
-    limitHint: int | None = Field(None, ge=0, le=2**63 - 1, description="Rows that will be read at most.")  # noqa: N815
-    version: int | None = Field(None, ge=0, le=2**31 - 1)
-    timestamp: str | None = Field(None, max_length=60, examples=["2026-01-31T00:00:00Z"])
-    startingVersion: int | None = Field(None, description="Not offered.")  # noqa: N815
-    endingVersion: int | None = Field(None, description="Not offered.")  # noqa: N815
 
 
 def tell(error: HeadwaterError) -> Response:
@@ -272,10 +203,26 @@ def _decided(request: Request, actor: Actor, shared: Shared, version: Version, k
 
 
 def _versions(request: Request, actor: Actor, share: str, schema: str, table: str) -> tuple[Shared, list[Version]]:
-    tables = _tables(request, actor)
-    found = shares.find_table(shares.in_schema(tables, shares.find_share(tables, [OPEN], share), schema), table)
-    with platform_of(request).db.read() as connection:
+    platform = platform_of(request)
+    with platform.db.read() as connection:
+        found = _open_table(connection, platform, share, schema, table)
+    if found is None:
+        tables = _tables(request, actor)
+        found = shares.find_table(shares.in_schema(tables, shares.find_share(tables, [OPEN], share), schema), table)
+    with platform.db.read() as connection:
         return found, shares.with_tables(sets.versions(connection, found.offer.dataset.id))
+
+
+def _open_table(connection: Connection, platform: Platform, share: str, schema: str, table: str) -> Shared | None:
+    """Return an open table by its name as it is written; None where the whole list has to be looked through."""
+    if share.lower() != OPEN:
+        return None
+    try:
+        found = Shared(share=OPEN, offer=offers.find(connection, vocabulary_of(platform), table))
+    except NotFound:
+        return None
+    fits = found.offer.open and found.offer.version.table and found.schema.lower() == schema.lower() and found.name == table
+    return found if fits else None
 
 
 def _tables_page(found: Sequence[Shared], listing: str, most: int | None, token: str) -> TablesOut:
