@@ -24,6 +24,7 @@ from headwater.data.protocols.offers import Offer
 router = APIRouter(tags=["protocols"])
 
 Anyone = Annotated[Actor | None, Depends(public("descriptions of public data are for all"))]
+Harvester = Annotated[Actor | None, Depends(public("harvesters read the catalogue without an account", cost=10))]
 Name = Annotated[str, Path(max_length=100, description="The data set's name or id.")]
 KINDS = {kind: {"schema": {} if kind.endswith("json") else {"type": "string"}} for kind in sorted(set(MEDIA_TYPES.values()))}
 GRAPH: dict[int | str, dict[str, Any]] = {200: {"description": "The graph.", "content": KINDS}}
@@ -38,7 +39,7 @@ BYTES: dict[int | str, dict[str, Any]] = {
 @router.get("/catalog.{form}", summary="DCAT-AP: the catalogue", response_class=Response, responses=GRAPH)
 def catalog(
     request: Request,
-    caller: Anyone,  # noqa: ARG001
+    caller: Harvester,  # noqa: ARG001
     form: Form,
     page: Annotated[int, Query(ge=1, le=10**6, description="Which page, from 1; each names the next.")] = 1,
     q: Annotated[str, Query(max_length=200, description="Only data sets in which these words stand.")] = "",
