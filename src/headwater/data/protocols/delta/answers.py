@@ -75,5 +75,4 @@ class QueryIn(BaseModel):
     limitHint: int | None = Field(None, ge=0, le=2**63 - 1, description="Rows that will be read at most.")
     version: int | None = Field(None, ge=0, le=2**31 - 1)
     timestamp: str | None = Field(None, max_length=60, examples=["2026-01-31T00:00:00Z"])
-    startingVersion: int | None = Field(None, description="Not offered.")
-    endingVersion: int | None = Field(None, description="Not offered.")
+    startingVersion: int | None = Field(None, description="Refused here: changes are read with GET changes.")

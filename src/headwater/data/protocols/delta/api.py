@@ -25,6 +25,7 @@ from headwater.data.protocols import offers
 from headwater.data.protocols.access import vocabulary_of
 from headwater.data.protocols.delta import shares, wire
 from headwater.data.protocols.delta.answers import DeltaError, QueryIn, Schema, SchemasOut, Share, ShareOut, SharesOut, Table, TablesOut
+from headwater.data.protocols.delta.changes import Span, changes, chosen
 from headwater.data.protocols.delta.predicates import Condition, both, from_json
 from headwater.data.protocols.delta.shares import OPEN, Shared
 from headwater.data.protocols.delta.sql_hints import from_sql
@@ -138,21 +139,55 @@ def table_metadata(
 )
 def query(request: Request, actor: Recipient, share: Name, schema: Name, table: Name, asked: QueryIn) -> Response:
     """Each address opens one file until it expires, without a token."""
-    if asked.startingVersion is not None or asked.endingVersion is not None:
-        raise BadInput("Changes between versions are not offered.", "Read whole versions with `version` or `timestamp`.")
+    if asked.startingVersion is not None:
+        raise BadInput("A query reads one version.", "Read changes with GET changes, or a version with `version` or `timestamp`.")
     platform = platform_of(request)
     shared, versions = _versions(request, actor, share, schema, table)
     found = shares.version_at(versions, asked.version, asked.timestamp)
     parts = [wire.Part(file=one, footer=footer_of(platform.store, one.digest)) for one in found.table]
     kept = wire.chosen(parts, _condition(asked, parts[0].footer.simple_types), asked.limitHint)
-    grantee = _decided(request, actor, shared, found, kept)
+    grantee = _decided(request, actor, shared, [one.file.name for one in kept], version=found.number)
     lasts, delta = timedelta(minutes=platform.settings.signed_url_minutes), _wants_delta(request)
     expires_at, base = platform.clock.now() + lasts, address_of(request)
     told = [wire.protocol(delta=delta), wire.metadata(shared.offer, found, parts[0].footer.types, "en", delta=delta)]
     for part in kept:
-        access = FileAccess(dataset=shared.offer.dataset.id, version=found.number, file=part.file.name, grantee=grantee, grant=shared.grant)
-        told.append(wire.file(part, base + sign_url(platform, access, lasts), expires_at, found, delta=delta))
+        url = base + sign_url(platform, _access(shared, found, part.file.name, grantee), lasts)
+        told.append(wire.file(part, url, expires_at, found, delta=delta))
     return _ndjson(found, told, delta=delta)
+
+
+@router.get(
+    "/shares/{share}/schemas/{schema}/tables/{table}/changes",
+    summary="Delta Sharing: what changed between versions of a table",
+    response_class=Response,
+    responses={200: {"description": "Lines of JSON: protocol, metadata, files.", "content": {NDJSON: {"schema": {"type": "string"}}}}},
+)
+def table_changes(
+    request: Request,
+    actor: Recipient,
+    share: Name,
+    schema: Name,
+    table: Name,
+    starting: Annotated[int | None, Query(alias="startingVersion", ge=0, le=2**31 - 1)] = None,
+    starting_at: Annotated[str | None, Query(alias="startingTimestamp", max_length=60)] = None,
+    ending: Annotated[int | None, Query(alias="endingVersion", ge=0, le=2**31 - 1)] = None,
+    ending_at: Annotated[str | None, Query(alias="endingTimestamp", max_length=60)] = None,
+) -> Response:
+    """File by file: rows of a file that is new in a version were inserted, those of one that is gone were deleted."""
+    platform, delta = platform_of(request), _wants_delta(request)
+    shared, versions = _versions(request, actor, share, schema, table)
+    span = Span(starting_version=starting, starting_timestamp=starting_at, ending_version=ending, ending_timestamp=ending_at)
+    wanted = chosen(versions, span)
+    found = changes(versions, wanted)
+    grantee = _decided(request, actor, shared, [one.file.name for one in found], version=wanted[-1].number, since=wanted[0].number)
+    lasts = timedelta(minutes=platform.settings.signed_url_minutes)
+    expires_at, base = platform.clock.now() + lasts, address_of(request)
+    types = footer_of(platform.store, wanted[-1].table[0].digest).types
+    told = [wire.protocol(delta=delta), wire.metadata(shared.offer, wanted[-1], types, "en", delta=delta)]
+    for one in found:
+        url = base + sign_url(platform, _access(shared, one.holder, one.file.name, grantee), lasts)
+        told.append(wire.change(one, footer_of(platform.store, one.file.digest), url, expires_at, delta=delta))
+    return _ndjson(wanted[-1], told, delta=delta)
 
 
 @router.post(
@@ -192,12 +227,16 @@ def _tables(request: Request, actor: Actor) -> list[Shared]:
     return shared + [table for one in standing for table in shares.granted(found[str(one.dataset)], one)]
 
 
-def _decided(request: Request, actor: Actor, shared: Shared, version: Version, kept: Sequence[wire.Part]) -> str:
+def _access(shared: Shared, version: Version, file: str, grantee: str) -> FileAccess:
+    return FileAccess(dataset=shared.offer.dataset.id, version=version.number, file=file, grantee=grantee, grant=shared.grant)
+
+
+def _decided(request: Request, actor: Actor, shared: Shared, files: Sequence[str], **which: int) -> str:
     """Return whom the addresses are given to, once the grant's terms were weighed and the use counted. Raises Refused."""
     if not shared.grant:
         return "public"
     use = Use(action="read", organisation=actor.organisation, purpose=shared.purpose, region=shared.region)
-    about = {"over": "delta sharing", "version": version.number, "files": [one.file.name for one in kept][:100]}
+    about = {"over": "delta sharing", "files": list(files[:100])} | which
     grants.require(platform_of(request), shared.grant, shared.offer.dataset, use, actor=actor.id, about=about)
     return actor.organisation
 
