@@ -7,7 +7,7 @@ python3 dev.py check                     style, types, floors and dependencies o
 python3 dev.py bench NAME [--check] [--json FILE]   run a benchmark of tests/bench
 python3 dev.py docs                      write docs/reference anew from the code
 python3 dev.py lock                      pin requirements/*.in anew
-python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium); as root
+python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium, Slurm); as root
 python3 dev.py setup                     only make the environment
 python3 dev.py clients                   install the outside clients that some conformance tests run, in build/clients
 """
@@ -29,6 +29,7 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 LEAST_PYTHON = (3, 11)
 SYSTEM_PACKAGES = ("postgresql", "chromium", "chromium-driver", "fonts-noto-cjk")
+SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "slurmrestd", "slurm-wlm-jwt-plugin", "munge")
 
 
 def main(arguments: list[str]) -> int:
@@ -169,10 +170,10 @@ def test(rest: list[str]) -> int:
 
 
 def drop_stale_kernels() -> None:
-    """Remove compiled kernels older than any kernel's source: the compiler's cache does not see changes in a file that another calls."""
-    for folder in (ROOT / "src" / "headwater" / "compute").iterdir():
-        newest = max((source.stat().st_mtime for source in folder.glob("*.py")), default=0.0) if folder.is_dir() else 0.0
-        for kept in folder.glob("__pycache__/*.nb?"):
+    """Remove compiled kernels older than any source beside them: the compiler's cache does not see changes in a file that another calls."""
+    for cache in {kept.parent for kept in (ROOT / "src").rglob("__pycache__/*.nb?")}:
+        newest = max((source.stat().st_mtime for source in cache.parent.glob("*.py")), default=0.0)
+        for kept in cache.glob("*.nb?"):
             if kept.stat().st_mtime < newest:
                 kept.unlink()
 
@@ -221,10 +222,13 @@ def lock() -> int:
 def system() -> int:
     """Install what some tests use and pip cannot bring."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES)}")
+        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES + SLURM_PACKAGES)}")
         return 3
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES]):
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES, *SLURM_PACKAGES],
+    ):
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             say(done.stdout)

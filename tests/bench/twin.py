@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.compute.scheduler.policy import Policy, check, load
-from headwater.compute.scheduler.state import QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import QueueShape, SiteShape
 from headwater.compute.twin.metrics import Measured, bounds_for, measure
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.sites import Federation, one_site, read_sites, shapes_for
@@ -71,7 +71,7 @@ class Case:
     federation: Federation
 
     def setting(self, policy: Policy) -> Setting:
-        return Setting(sites=shapes_for(self.federation, policy), policy=policy, pools=self.federation.pools)
+        return Setting(sites=shapes_for(self.federation), policy=policy, pools=self.federation.pools)
 
 
 def case(name: str) -> Case:
@@ -243,7 +243,7 @@ def speed(*, quick: bool) -> list[Figure]:
 
 def core_speed() -> list[Figure]:
     """Return the core's rate and p99 over 50,000 jobs waiting at once in 1,000 queues for 50 sites, every moment timed."""
-    from headwater.compute.scheduler.state import decisions_table
+    from headwater.compute.scheduler.tables import decisions_table
     from headwater.compute.twin.simulate import state_for, world_for
     from headwater.compute.twin.simulate_kernel import DECIDED, MORE, advance
 

@@ -1,43 +1,16 @@
-"""Decide which queued jobs start now. Pure: what is queued and what is free in, decisions with reasons out.
+"""What the scheduler does not decide: whether a job could ever run where it is sent, and which devices it gets. Pure.
 
-First come, first served per engine: the first job that does not fit holds back those behind it, so
-that a large job is never starved by small ones. A job that could never fit is refused at once.
+And the last look before a start: `lacking` says what a job asks for that is not free, whatever a plan said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from headwater.compute.work import Capacity
 from headwater.core.steps import Resources
 
-
-class Verdict(StrEnum):
-    """What to do with a queued job."""
-
-    START = "start"
-    WAIT = "wait"
-    NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """A queued job, as far as admission is concerned."""
-
-    job: str
-    engine: str
-    resources: Resources
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What is to become of a queued job now, and why."""
-
-    job: str
-    verdict: Verdict
-    reason: str
+ROUNDING = 1e-6
 
 
 def free_of(capacity: Capacity, taken: Sequence[Resources]) -> Capacity:
@@ -49,57 +22,39 @@ def free_of(capacity: Capacity, taken: Sequence[Resources]) -> Capacity:
     )
 
 
-def admit(queue: Sequence[Asking], capacity: Mapping[str, Capacity], running: Mapping[str, Sequence[Resources]]) -> tuple[Decision, ...]:
-    """Return a decision for each queued job, in queue order, never giving out more than an engine has."""
-    free = {engine: free_of(whole, running.get(engine, ())) for engine, whole in capacity.items()}
-    held_back: set[str] = set()
-    decisions = []
-    for asking in queue:
-        decision = _decide(asking, capacity.get(asking.engine), free.get(asking.engine), waits=asking.engine in held_back)
-        if decision.verdict is Verdict.START:
-            free[asking.engine] = free_of(free[asking.engine], [asking.resources])
-        elif decision.verdict is Verdict.WAIT:
-            held_back.add(asking.engine)
-        decisions.append(decision)
-    return tuple(decisions)
+def never(asked: Resources, engine: str, there: Mapping[str, Capacity]) -> str:
+    """Return why a job could not run on its engine even if it were empty; nothing where it could."""
+    if engine not in there:
+        return f"there is no engine '{engine}' here"
+    if sum(count > 0 for count in asked.accelerators.values()) > 1:
+        kinds = ", ".join(sorted(asked.accelerators))
+        return f"it asks for accelerators of several kinds ({kinds}), which do not work together; ask for one kind"
+    if lack := lacking(asked, there[engine]):
+        return f"engine '{engine}' could never run it: it asks for {lack} in all; lower its 'resources'"
+    return ""
 
 
-def _decide(asking: Asking, whole: Capacity | None, free: Capacity | None, *, waits: bool) -> Decision:
-    if whole is None or free is None:
-        return Decision(job=asking.job, verdict=Verdict.NEVER, reason=f"there is no engine '{asking.engine}' here")
-    if lack := _lacking(asking.resources, whole):
-        reason = f"engine '{asking.engine}' could never run it: it asks for {lack} in all; lower its 'resources'"
-        return Decision(job=asking.job, verdict=Verdict.NEVER, reason=reason)
-    if waits:
-        return Decision(
-            job=asking.job, verdict=Verdict.WAIT, reason=f"waits its turn on engine '{asking.engine}', behind jobs handed in before it"
-        )
-    if lack := _lacking(asking.resources, free):
-        reason = f"waits on engine '{asking.engine}': it asks for {lack} free; it starts when running jobs end"
-        return Decision(job=asking.job, verdict=Verdict.WAIT, reason=reason)
-    return Decision(
-        job=asking.job,
-        verdict=Verdict.START,
-        reason=f"engine '{asking.engine}' had {free.cpus:g} of {whole.cpus:g} CPUs and {free.memory_gib:.1f} GiB free; first in its queue",
-    )
-
-
-def _lacking(asked: Resources, there: Capacity) -> str:
+def lacking(asked: Resources, there: Capacity) -> str:
     """Return the first thing that is asked for and not there, with the figures; empty where all is there."""
-    if asked.cpus > there.cpus + 1e-9:
-        return f"{asked.cpus:g} CPUs where {max(there.cpus, 0):g} are"
-    if asked.memory_gib > there.memory_gib + 1e-9:
-        return f"{asked.memory_gib:g} GiB of memory where {max(there.memory_gib, 0):.1f} are"
+    if asked.cpus > there.cpus + ROUNDING:
+        return f"{asked.cpus:g} CPUs where {_left(there.cpus):g} are"
+    if asked.memory_gib > there.memory_gib + ROUNDING:
+        return f"{asked.memory_gib:g} GiB of memory where {_left(there.memory_gib):.1f} are"
     for chip, count in asked.accelerators.items():
         if count > there.accelerators.get(chip, 0):
             return f"{count} {chip} where {there.accelerators.get(chip, 0)} are"
     return ""
 
 
+def _left(amount: float) -> float:
+    """Return what is left of something, without the dust that decimal fractions leave in binary."""
+    return max(round(amount, 6), 0.0)
+
+
 def allot(asked: Mapping[str, int], capacity: Capacity, running: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
     """Return the lowest free device indices of each chip that a job asks for; `running` is what others hold.
 
-    Admission has made sure that there are enough.
+    `lacking` has made sure that there are enough.
     """
     held = {chip: {index for one in running for index in one.get(chip, ())} for chip in asked}
     return {

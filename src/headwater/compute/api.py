@@ -1,23 +1,62 @@
-"""Routes over jobs: list, look, follow the log, cancel."""
+"""Routes over jobs (list, look, why, follow the log, cancel), over quotas, and over how well run times are predicted."""
 
 from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from headwater.compute import jobs, views
+from headwater.compute import jobs, prediction, quotas, views
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import Job, State
+from headwater.compute.prediction import History
+from headwater.compute.quotas import Quota
 from headwater.compute.views import JobView, LogChunk
+from headwater.compute.why import WhyView, why
 from headwater.core import identity
 from headwater.core.identity import Actor, Permission
 from headwater.core.web import permitted, platform_of
 
-router = APIRouter(prefix="/api/jobs", tags=["compute"])
+router = APIRouter(prefix="/api", tags=["compute"])
 
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
 Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]
+QuotaSetter = Annotated[Actor, Depends(permitted(Permission.COMPUTE_QUOTA))]
+
+
+class QuotaView(BaseModel):
+    """What an organisation may hold at once, and what its share weighs."""
+
+    model_config = ConfigDict(from_attributes=True, extra="forbid")
+
+    organisation: str = Field(max_length=200, examples=["city"])
+    units: float | None = Field(
+        None, ge=0, le=1e9, allow_inf_nan=False, description="Accelerators, or CPUs where none are asked; null: no limit.", examples=[64]
+    )
+    weight: float = Field(1.0, gt=0, le=1e6, allow_inf_nan=False, description="Its share beside its siblings'.", examples=[2])
+    may_borrow: bool = Field(True, description="Whether it may run past its units on what the quota above it leaves.")
+
+
+class OrganisationIn(BaseModel):
+    """An organisation, by its path."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    organisation: str = Field(max_length=200, examples=["city"])
+
+
+class ErrorView(BaseModel):
+    """How runs compared with what was expected of them when they were handed in: actual over expected."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    likeness: str = Field(description="How near the jobs were that the prediction was learned from; 'all' for all together.")
+    predictions: int
+    median: float = Field(description="1 is right, 2 is twice as long as expected.", examples=[1.02])
+    low: float = Field(description="A tenth of the ratios are lower.")
+    high: float = Field(description="A tenth of the ratios are higher.")
+    within_2x: float = Field(description="Share of the runs between half and twice what was expected.")
 
 
 def wake(request: Request) -> None:
@@ -35,7 +74,15 @@ def found(request: Request, job: str, actor: Actor, permission: Permission) -> J
     return one
 
 
-@router.get("", summary="List jobs, newest first")
+def why_of(request: Request, job: Job) -> WhyView:
+    """Return why a job is where it is, by the policy that the dispatcher has read, where one runs here."""
+    dispatcher = cast("Dispatcher | None", getattr(request.app.state, "dispatcher", None))
+    judge = None if dispatcher is None else dispatcher.judge
+    with platform_of(request).db.read() as connection:
+        return why(platform_of(request), connection, job, judge=judge)
+
+
+@router.get("/jobs", summary="List jobs, newest first")
 def listed(request: Request, actor: Reader, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobView]:
     platform = platform_of(request)
     with platform.db.read() as connection:
@@ -43,20 +90,56 @@ def listed(request: Request, actor: Reader, state: State | None = None, limit: A
     return [views.view(platform, job) for job in seen]
 
 
-@router.get("/{job}", summary="Look at one job")
+@router.get("/jobs/{job}", summary="Look at one job")
 def shown(request: Request, actor: Reader, job: str) -> JobView:
     return views.view(platform_of(request), found(request, job, actor, Permission.COMPUTE_READ))
 
 
-@router.get("/{job}/log", summary="Read a part of a job's log")
+@router.get("/jobs/{job}/why", summary="Say why a job runs where it does, or why it waits and what would unblock it")
+def explained(request: Request, actor: Reader, job: str) -> WhyView:
+    return why_of(request, found(request, job, actor, Permission.COMPUTE_READ))
+
+
+@router.get("/jobs/{job}/log", summary="Read a part of a job's log")
 def log(request: Request, actor: Reader, job: str, offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0) -> LogChunk:
     return views.log_chunk(platform_of(request), found(request, job, actor, Permission.COMPUTE_READ), offset=offset)
 
 
-@router.post("/{job}/cancel", summary="Ask for a job's end", status_code=202)
+@router.post("/jobs/{job}/cancel", summary="Ask for a job's end", status_code=202)
 def cancel(request: Request, actor: Canceller, job: str) -> JobView:
     platform = platform_of(request)
     found(request, job, actor, Permission.COMPUTE_CANCEL)
     platform.db.write(lambda connection: jobs.ask_cancel(connection, job, actor=actor.id, at=platform.clock.now()))
     wake(request)
     return views.view(platform, found(request, job, actor, Permission.COMPUTE_CANCEL))
+
+
+@router.get("/quotas", summary="List organisations' quotas and weights")
+def quotas_listed(request: Request, actor: Reader) -> list[QuotaView]:
+    with platform_of(request).db.read() as connection:
+        return [QuotaView.model_validate(one) for one in quotas.listed(connection, actor.scopes(Permission.COMPUTE_READ))]
+
+
+@router.post("/quotas", summary="Set an organisation's quota and weight", status_code=201)
+def quota_set(request: Request, actor: QuotaSetter, body: QuotaView) -> QuotaView:
+    platform, quota = platform_of(request), Quota(**body.model_dump())
+    identity.require(actor, Permission.COMPUTE_QUOTA, quotas.above(quota.organisation))
+    platform.db.write(lambda connection: quotas.put(connection, quota, actor=actor.id, at=platform.clock.now()))
+    wake(request)
+    return body
+
+
+@router.post("/quotas/remove", summary="Remove an organisation's quota", status_code=204, response_class=Response)
+def quota_removed(request: Request, actor: QuotaSetter, body: OrganisationIn) -> Response:
+    platform = platform_of(request)
+    identity.require(actor, Permission.COMPUTE_QUOTA, quotas.above(body.organisation))
+    platform.db.write(lambda connection: quotas.remove(connection, body.organisation, actor=actor.id, at=platform.clock.now()))
+    wake(request)
+    return Response(status_code=204)
+
+
+@router.get("/prediction", summary="Say how well run times were predicted")
+def predicted(request: Request, actor: Reader) -> list[ErrorView]:
+    with platform_of(request).db.read() as connection:
+        runs = prediction.runs(connection, actor.scopes(Permission.COMPUTE_READ))
+    return [ErrorView.model_validate(one) for one in History(runs).errors()]

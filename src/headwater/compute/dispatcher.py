@@ -1,8 +1,8 @@
-"""The dispatcher: brings what engines report into the database, and decisions of admission to engines.
+"""The dispatcher: brings what engines report into the database, and the scheduler's decisions to engines.
 
 One loop, one leader per data folder. Each turn it observes the attempts under way, ends those that
-ended, answers cancel requests, reuses finished work, admits queued jobs, and starts them. What must
-not hold the loop up (laying out inputs, storing outputs) runs in a few worker threads.
+ended, answers cancel requests, reuses finished work, has the policy decide on the queue, and starts and
+stops what it says. What must not hold the loop up (laying out inputs, storing outputs) runs in a few worker threads.
 
 It can be killed at any moment: a job is recorded as `starting` under a new attempt key before its
 engine hears of it, engines start a key at most once, and an end is recorded in one transaction. On
@@ -24,21 +24,21 @@ from typing import IO, Any
 import structlog
 from sqlalchemy import Connection, update
 
-from headwater.compute import artifacts, jobs, reuse
-from headwater.compute.admission import Asking, Decision, Verdict, admit, allot
+from headwater.compute import artifacts, checkpoints, deciding, jobs, pool, reuse
+from headwater.compute.admission import allot
 from headwater.compute.collecting import Made, collect, sign
-from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.deciding import Decision, Heard, Verdict
+from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
+from headwater.compute.judging import Judge
 from headwater.compute.work import Engine, EngineFactory, Observation, Phase, Reason, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
 from headwater.core.registry import Family
-from headwater.core.steps import Resources
 
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 
 LONGEST_REST_S = 0.5
-QUEUE_WINDOW = 64
 WORKERS = 4
 
 INSIDE = "inside the platform, because it changes the platform's own records"
@@ -49,10 +49,14 @@ log = structlog.get_logger("headwater.compute")
 class Dispatcher:
     """Runs jobs on the engines of one platform. `start` it once; `stop` it; jobs under way go on."""
 
-    def __init__(self, platform: Platform, engines: Mapping[str, Engine] | None = None) -> None:
-        """Make a dispatcher over some engines, or over one of every engine that is installed."""
+    def __init__(self, platform: Platform, engines: Mapping[str, Engine] | None = None, *, heard: Heard = deciding.unheard) -> None:
+        """Make a dispatcher over some engines, or over one of every engine that is installed; `heard` is told each plan.
+
+        Raises NotFound or BadPolicy where the policy of the settings cannot be read.
+        """
         self.platform = platform
-        self.engines = dict(engines) if engines is not None else {name: ENGINES.get(name)(platform) for name in ENGINES.names()}
+        self.judge = Judge(platform.settings, heard=heard)
+        self.engines = dict(engines) if engines is not None else _opened(platform)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._busy: set[str] = set()
@@ -70,8 +74,11 @@ class Dispatcher:
         except Conflict:
             self._close_engines()
             raise
+        capacity, now = {name: engine.capacity() for name, engine in self.engines.items()}, self.platform.clock.now()
+        self.platform.db.write(lambda connection: pool.note(connection, capacity, at=now))
         with self.platform.db.read() as connection:
             known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
+            checkpoints.sweep(self.platform, connection)
         for engine in self.engines.values():
             if ended := engine.sweep(known):
                 log.warning("attempts.swept", engine=engine.name, keys=list(ended))
@@ -105,12 +112,16 @@ class Dispatcher:
         """Do one round of the loop and tell whether anything is queued or under way."""
         with self.platform.db.read() as connection:
             active = jobs.in_states(connection, ON_ENGINE)
-            queued = jobs.in_states(connection, {State.QUEUED}, limit=QUEUE_WINDOW)
+            queued = jobs.in_states(connection, {State.QUEUED}, limit=self.judge.window)
         self._observe(active)
         fresh = tuple(job for job in queued if not self._reused(job))
         if len(fresh) < len(queued):
             self._wake.set()  # what waited for the reused ones may be queued now
-        self._carry_out({job.id: job for job in fresh}, self._admitted(fresh, active), active)
+        if fresh:
+            capacity = {name: engine.capacity() for name, engine in self.engines.items()}
+            with self.platform.db.read() as connection:
+                made = self.judge.decide(connection, queued=fresh, active=active, capacity=capacity, now=self.platform.clock.now())
+            self._carry_out({job.id: job for job in (*fresh, *active)}, made, active)
         return bool(active or queued)
 
     def _lead(self) -> None:
@@ -183,7 +194,7 @@ class Dispatcher:
             self._in_background(job, lambda job: self._end(job, seen))
         elif seen.phase is Phase.UNKNOWN and job.state is State.RUNNING:
             self._in_background(job, lambda job: self._end(job, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST)))
-        elif job.cancel_asked_by and job.key not in self._cancelled:
+        elif (job.cancel_asked_by or job.preempted_for) and job.key not in self._cancelled:
             self._cancelled.add(job.key)
             self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
         elif seen.phase is Phase.UNKNOWN:
@@ -207,28 +218,17 @@ class Dispatcher:
         result = dict(earlier.result or {})
         return self._change(job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place)
 
-    def _admitted(self, queued: Sequence[Job], active: Sequence[Job]) -> tuple[Decision, ...]:
-        if not queued:
-            return ()
-        running: dict[str, list[Resources]] = defaultdict(list)
-        for job in active:
-            running[job.engine].append(job.spec.resources)
-        capacity = {name: engine.capacity() for name, engine in self.engines.items()}
-        asking = [Asking(job=job.id, engine=job.engine, resources=job.spec.resources) for job in queued]
-        return admit(asking, capacity, running)
-
-    def _carry_out(self, queued: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job]) -> None:
-        """Record all decisions of a turn in one transaction, then start what was admitted."""
-        news = [one for one in decisions if one.verdict is not Verdict.WAIT or queued[one.job].reason != one.reason]
+    def _carry_out(self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job]) -> None:
+        """Record all decisions of a turn in one transaction, then start and stop what they say."""
+        news = [one for one in decisions if one.verdict is not Verdict.WAIT or (known[one.job].decision or {}).get("code") != one.code]
         if not news:
             return
 
         def record(connection: Connection) -> None:
             held = [job.devices or {} for job in active]
             for one in news:
-                job = queued[one.job]
-                with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled meanwhile
-                    held.append(self._record(connection, job, one, held))
+                with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled or ended meanwhile
+                    held.append(self._record(connection, known[one.job], one, held))
 
         self.platform.db.write(record)
         started = [one.job for one in news if one.verdict is Verdict.START]
@@ -238,17 +238,24 @@ class Dispatcher:
             for job in fresh:
                 if job.state is State.STARTING:
                     self._in_background(job, self._launch)
+        if len(started) >= self.judge.window or any(one.verdict is Verdict.STOP for one in news):
+            self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
     def _record(
         self, connection: Connection, job: Job, decision: Decision, held: Sequence[Mapping[str, Sequence[int]]]
     ) -> Mapping[str, Sequence[int]]:
         """Record a decision and return the devices that it gives out; `held` is what others have of them."""
+        now = self.platform.clock.now()
+        if decision.verdict is Verdict.STOP:
+            jobs.ask_room(connection, job, for_job=decision.other or "", why=decision.reason, at=now, actor=SYSTEM)
+            return {}
+        told = {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
         if decision.verdict is Verdict.WAIT:
-            connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason))
+            connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason[:1000], decision=told))
             return {}
         if decision.verdict is Verdict.NEVER:
             error = {"code": "compute.never_fits", "message": decision.reason}
-            self._move(connection, job, State.FAILED, reason=decision.reason, error=error)
+            self._move(connection, job, State.FAILED, reason=decision.reason, error=error, decision=told)
             return {}
         devices = allot(job.spec.resources.accelerators, self.engines[job.engine].capacity(), held)
         self._move(
@@ -256,10 +263,11 @@ class Dispatcher:
             job,
             State.STARTING,
             reason=decision.reason,
-            place=INSIDE if job.engine == "platform" else decision.reason,
+            place=INSIDE if job.engine == "platform" else decision.reason[:400],
             attempt=job.attempt + 1,
-            started_at=self.platform.clock.now(),
+            started_at=now,
             devices=devices,
+            decision=told,
             reuse_key=reuse.key(job, resolve(connection, job)),
         )
         return devices
@@ -274,6 +282,7 @@ class Dispatcher:
             self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
 
     def _work(self, job: Job, inputs: Mapping[str, str]) -> Work:
+        kept = checkpoints.folder_for(self.platform, job)
         task = {
             "step": job.spec.step,
             "params": dict(job.spec.params),
@@ -283,7 +292,7 @@ class Dispatcher:
             "actor": job.submitted_by,
             "organisation": job.organisation,
             "seed": job.spec.seed,
-            "settings": {"cpus": job.spec.resources.cpus},
+            "settings": {"cpus": job.spec.resources.cpus, **({"checkpoint": str(kept)} if kept else {})},
         }
         return Work(
             key=job.key,
@@ -291,23 +300,39 @@ class Dispatcher:
             task=task if job.spec.step else None,
             inputs=dict(inputs),
             resources=job.spec.resources,
+            environment={checkpoints.VARIABLE: str(kept)} if kept else {},
             devices=job.devices or {},
         )
 
     def _end(self, job: Job, seen: Observation) -> None:
-        """Record how an attempt ended; it is queued again where its process was lost or retries are left."""
-        usage = asdict(seen.usage)
+        """Record how an attempt ended; it is queued again where it made room, its process was lost or retries are left."""
+        usage, tried = asdict(seen.usage), job.attempt - job.preemptions
         if seen.phase is Phase.SUCCEEDED:
             self._succeed(job, seen)
+        elif job.preempted_for is not None and not job.cancel_asked_by and (seen.phase is Phase.LOST or seen.reason is Reason.CANCELLED):
+            self._wait_again(job)
         elif seen.reason is Reason.CANCELLED or job.cancel_asked_by:
             self._change(job, State.CANCELLED, actor=job.cancel_asked_by or SYSTEM, reason="cancelled while it ran", usage=usage)
-        elif seen.phase is Phase.LOST and job.attempt < self.platform.settings.job_attempts:
+        elif seen.phase is Phase.LOST and tried < self.platform.settings.job_attempts:
             self._change(job, State.QUEUED, reason=f"attempt {job.attempt} was lost with its process; it is tried again")
-        elif seen.phase is Phase.FAILED and job.attempt <= job.spec.resources.retries:
+        elif seen.phase is Phase.FAILED and tried <= job.spec.resources.retries:
             self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again")
         else:
             self._fail(job, seen)
         self.engines[job.engine].forget(job.key)
+        with self.platform.db.read() as connection:
+            over = jobs.get(connection, job.id).state in ENDS
+        if over:
+            checkpoints.remove(self.platform, job)
+
+    def _wait_again(self, job: Job) -> None:
+        """Queue a job that made room for another, with the work that its checkpoint holds."""
+        now = self.platform.clock.now()
+        kept_s = checkpoints.kept_s(self.platform, job, now)
+        reason = f"attempt {job.attempt} was stopped for {job.preempted_for or 'another job'}; {kept_s:.0f} s of its work are kept"
+        self._change(
+            job, State.QUEUED, reason=reason, preempted_for=None, preemptions=job.preemptions + 1, attained_s=kept_s, decision=None
+        )
 
     def _fail(self, job: Job, seen: Observation) -> None:
         told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json")
@@ -347,6 +372,12 @@ class Dispatcher:
         except Conflict:
             return False
         return True
+
+
+def _opened(platform: Platform) -> dict[str, Engine]:
+    """Return every engine that is installed and that the settings ask for, open."""
+    factories = [ENGINES.get(name) for name in ENGINES.names()]
+    return {factory.name: factory(platform) for factory in factories if factory.wanted(platform.settings)}
 
 
 def resolve(connection: Connection, job: Job) -> dict[str, str]:

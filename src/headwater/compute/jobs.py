@@ -1,7 +1,7 @@
 """Jobs as the platform records them: their states, the one table of allowed changes, and the queries over them.
 
-A job's life is `waiting -> queued -> starting -> running -> done`. A job whose process was lost, or
-whose step may be retried, goes back to `queued` under a new attempt. It may also end as `reused` (an
+A job's life is `waiting -> queued -> starting -> running -> done`. A job whose process was lost, that
+made room for another, or whose step may be retried, goes back to `queued` under a new attempt. It may also end as `reused` (an
 equal job had finished before), `failed`, `refused` (its gate stayed closed), `cancelled`, or `skipped`
 (a job it needs did not succeed).
 Every change is one transaction with its ledger entry.
@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, ForeignKey, Index, Integer, String, Table, insert, select, update
+from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, insert, select, update
 from sqlalchemy.engine import Row
 
 from headwater.core import ledger
@@ -75,9 +75,14 @@ jobs = Table(
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("cancel_asked_by", String(64)),
+    Column("decision", JSON),
+    Column("attained_s", Float, nullable=False, default=0.0, server_default="0"),
+    Column("preempted_for", String(120)),
+    Column("preemptions", Integer, nullable=False, default=0, server_default="0"),
     Index("ix_job_graph", "graph", "position"),
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
+    Index("ix_job_ended_at", "ended_at"),
 )
 needs = Table(
     "job_need",
@@ -160,6 +165,14 @@ class Job:
     started_at: datetime | None
     ended_at: datetime | None
     cancel_asked_by: str | None
+    decision: Mapping[str, Any] | None
+    """What was decided last about it: a code, why, and what would unblock it."""
+    attained_s: float
+    """Work that stopped attempts left in its checkpoints, in seconds."""
+    preempted_for: str | None
+    """The job that this one makes room for, while it stops."""
+    preemptions: int
+    """How many of its attempts were stopped for other jobs: they use up no retries."""
 
     @property
     def key(self) -> str:
@@ -211,18 +224,18 @@ def get(connection: Connection, job: str) -> Job:
     row = connection.execute(select(jobs).where(jobs.c.id == job)).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job[:60]}.", "List them with `headwater job list`.")
-    return _job(row)
+    return from_row(row)
 
 
 def of_graph(connection: Connection, graph: str) -> tuple[Job, ...]:
     """Return a graph's jobs in the order they were given."""
-    return tuple(_job(row) for row in connection.execute(select(jobs).where(jobs.c.graph == graph).order_by(jobs.c.position)))
+    return tuple(from_row(row) for row in connection.execute(select(jobs).where(jobs.c.graph == graph).order_by(jobs.c.position)))
 
 
 def in_states(connection: Connection, states: Collection[State], *, limit: int | None = None) -> tuple[Job, ...]:
     """Return the jobs that are in one of the states, oldest first."""
     query = select(jobs).where(jobs.c.state.in_(sorted(states))).order_by(jobs.c.submitted_at, jobs.c.graph, jobs.c.position)
-    return tuple(_job(row) for row in connection.execute(query.limit(limit)))
+    return tuple(from_row(row) for row in connection.execute(query.limit(limit)))
 
 
 def listed(connection: Connection, *, scopes: Iterable[str], limit: int = 100, state: State | None = None) -> tuple[Job, ...]:
@@ -230,7 +243,7 @@ def listed(connection: Connection, *, scopes: Iterable[str], limit: int = 100, s
     query = select(jobs).where(within(jobs.c.organisation, scopes)).order_by(jobs.c.submitted_at.desc(), jobs.c.position)
     if state is not None:
         query = query.where(jobs.c.state == state)
-    return tuple(_job(row) for row in connection.execute(query.limit(limit)))
+    return tuple(from_row(row) for row in connection.execute(query.limit(limit)))
 
 
 def within(column: Any, scopes: Iterable[str]) -> Any:
@@ -243,13 +256,13 @@ def within(column: Any, scopes: Iterable[str]) -> Any:
 def needed_by(connection: Connection, job: str) -> tuple[Job, ...]:
     """Return the jobs that a job needs."""
     query = select(jobs).join(needs, needs.c.needs == jobs.c.id).where(needs.c.job == job)
-    return tuple(_job(row) for row in connection.execute(query.order_by(jobs.c.position)))
+    return tuple(from_row(row) for row in connection.execute(query.order_by(jobs.c.position)))
 
 
 def finished_like(connection: Connection, reuse_key: str, organisation: str) -> tuple[Job, ...]:
     """Return done jobs of the same organisation that did exactly the same, newest first."""
     query = select(jobs).where(jobs.c.reuse_key == reuse_key, jobs.c.organisation == organisation, jobs.c.state == State.DONE)
-    return tuple(_job(row) for row in connection.execute(query.order_by(jobs.c.ended_at.desc()).limit(5)))
+    return tuple(from_row(row) for row in connection.execute(query.order_by(jobs.c.ended_at.desc()).limit(5)))
 
 
 def move(connection: Connection, job: Job, to: State, *, at: datetime, actor: str, reason: str = "", **values: Any) -> None:
@@ -271,6 +284,18 @@ def move(connection: Connection, job: Job, to: State, *, at: datetime, actor: st
         _release(connection, job, good=to in GOOD_ENDS, at=at, actor=actor)
 
 
+def ask_room(connection: Connection, job: Job, *, for_job: str, why: str, at: datetime, actor: str) -> None:
+    """Ask a job on an engine to stop and wait again, because another comes first. Raises Conflict where it is not there any more."""
+    changed = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.attempt == job.attempt, jobs.c.preempted_for.is_(None))
+        .values(preempted_for=for_job)
+    )
+    if changed.rowcount != 1:
+        raise Conflict(f"Job {job.id} is no longer {job.state} in attempt {job.attempt}.", "Another writer was first.")
+    ledger.append(connection, "job.preempted", subject=job.id, actor=actor, at=at, body={"for": for_job, "why": why[:1000]})
+
+
 def ask_cancel(connection: Connection, job: str, *, actor: str, at: datetime) -> None:
     """Ask for a job's end. One not yet started ends now; the dispatcher ends one that runs."""
     found = get(connection, job)
@@ -288,7 +313,7 @@ def _release(connection: Connection, job: Job, *, good: bool, at: datetime, acto
     children = connection.execute(
         select(jobs).join(needs, needs.c.job == jobs.c.id).where(needs.c.needs == job.id).order_by(jobs.c.position)
     )
-    for child in [_job(row) for row in children]:
+    for child in [from_row(row) for row in children]:
         if child.state is not State.WAITING:
             continue
         if not good:
@@ -297,6 +322,7 @@ def _release(connection: Connection, job: Job, *, good: bool, at: datetime, acto
             move(connection, child, State.QUEUED, at=at, actor=actor)
 
 
-def _job(row: Row[Any]) -> Job:
+def from_row(row: Row[Any]) -> Job:
+    """Return the job in a row of the table."""
     told = row._asdict()
     return Job(**(told | {"spec": spec_from(told["spec"]), "state": State(told["state"])}))

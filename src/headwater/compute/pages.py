@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,9 +12,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from headwater.compute import jobs, views
-from headwater.compute.api import found, wake
+from headwater.compute.api import found, wake, why_of
 from headwater.compute.jobs import ENDS, Job, State
 from headwater.compute.views import LogChunk
+from headwater.compute.why import WhyView
 from headwater.core import identity
 from headwater.core.errors import NotFound
 from headwater.core.identity import Actor, Permission
@@ -24,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
 Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]
 LONGEST_LIST = 200
+WHY_LASTS_S = 5.0
 
 
 @router.get("/jobs")
@@ -42,7 +45,14 @@ def shown(request: Request, actor: Reader, job: str) -> Response:
     one = found(request, job, actor, Permission.COMPUTE_READ)
     chunk = log_of(request, one, 0)
     may_cancel = one.state not in ENDS and identity.decide(actor, Permission.COMPUTE_CANCEL, one.organisation).allowed
-    return page(request, "compute/job.html", log=chunk, may_cancel=may_cancel, follow=one.state not in ENDS, **known(request, one))
+    return page(
+        request,
+        "compute/job.html",
+        log=chunk,
+        may_cancel=may_cancel,
+        follow=one.state not in ENDS,
+        **known(request, one, reason(request, one)),
+    )
 
 
 @router.get("/jobs/{job}/live")
@@ -60,13 +70,18 @@ def cancel(request: Request, actor: Canceller, job: str) -> Response:
     return RedirectResponse(f"/jobs/{one.id}", status_code=303)
 
 
-def known(request: Request, job: Job) -> dict[str, Any]:
+def reason(request: Request, job: Job) -> WhyView | None:
+    """Return why a job that has not ended is where it is."""
+    return None if job.state in ENDS else why_of(request, job)
+
+
+def known(request: Request, job: Job, why: WhyView | None) -> dict[str, Any]:
     """Return what the templates of one job show."""
     platform = platform_of(request)
     view = views.view(platform, job)
     names = names_of(request, [job.submitted_by])
     facts = json.dumps(view.facts, ensure_ascii=False, indent=2) if view.facts else ""
-    return {"job": view, "by": names[job.submitted_by], "facts": facts, "now": platform.clock.now(), "elapsed": elapsed}
+    return {"job": view, "why": why, "by": names[job.submitted_by], "facts": facts, "now": platform.clock.now(), "elapsed": elapsed}
 
 
 def elapsed(view: views.JobView, now: datetime) -> float | None:
@@ -85,12 +100,14 @@ def log_of(request: Request, job: Job, offset: int) -> LogChunk | None:
 
 
 def _look(request: Request, actor: Actor, job: str, offset: int) -> Callable[[], Iterable[Update]]:
-    place = offset
+    place, why, asked_s = offset, None, -WHY_LASTS_S
 
     def look() -> Iterable[Update]:
-        nonlocal place
+        nonlocal place, why, asked_s
         one = found(request, job, actor, Permission.COMPUTE_READ)
-        yield Update(kind="part", id="job", content=fragment(request, "compute/job_parts.html", **known(request, one)))
+        if why is None or why.state is not one.state or time.monotonic() > asked_s + WHY_LASTS_S:
+            why, asked_s = reason(request, one), time.monotonic()
+        yield Update(kind="part", id="job", content=fragment(request, "compute/job_parts.html", **known(request, one, why)))
         while (chunk := log_of(request, one, place)) is not None and chunk.text:
             place = chunk.next_offset
             yield Update(kind="append", id="log", content=chunk.text)

@@ -47,9 +47,22 @@ class Settings(BaseSettings):
     local_accelerators: dict[str, int] = Field(
         default_factory=dict, description="Declared accelerators of this machine by chip, such as {h20 = 8}."
     )
+    engine: str = Field("local", max_length=40, description="Engine that runs jobs where a run names none.")
+    slurm: bool = Field(False, description="Use a Slurm cluster as an engine.")
+    slurm_url: str = Field("", description="Address of slurmrestd, `http(s)://host:port` or `unix:/path`; empty means Slurm's commands.")
+    slurm_user: str = Field("", description="User whose name goes with the token to slurmrestd.")
+    slurm_token_file: str = Field("", description="File with a JSON Web Token for slurmrestd, read anew for each request.")
+    slurm_login: str = Field("", description="Login node `user@host` to run Slurm's commands on through ssh; empty means this machine.")
+    slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
+    slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
+    slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )
+    policy: str = Field(
+        "fifo", description="Scheduling policy: a shipped one's name (`headwater twin policies`), or a file, read again when it changes."
+    )
+    stop_grace_s: float = Field(5.0, ge=0, le=3600, description="Seconds that a job which is to stop gets to write a checkpoint.")
     upload_max_bytes: int = Field(64 << 20, gt=0, description="Largest request body that the server takes.")
     store_max_bytes: int = Field(16 << 30, gt=0, description="Largest single artifact that the store takes.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log events that are written.")

@@ -46,7 +46,7 @@ class Params(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a job needs and may use. Wall and CPU time in seconds, memory in GiB."""
+    """What a job needs and may use. Wall and CPU time in seconds, memory in GiB. No `checkpoint_s`: a stop loses all its work."""
 
     cpus: float = 1.0
     memory_gib: float = 1.0
@@ -54,6 +54,12 @@ class Resources:
     wall_s: float = 3600.0
     cpu_s: float | None = None
     retries: int = 0
+    priority: float = 0.0
+    """Weighs only where the scheduling policy orders or preempts by it; higher goes first."""
+    deadline_s: float | None = None
+    """Seconds after its submission by which the job should have ended."""
+    checkpoint_s: float | None = None
+    """Longest work between checkpoints that the job writes to its checkpoint folder; 0: it can write one whenever it is stopped."""
 
 
 @dataclass(frozen=True, slots=True)

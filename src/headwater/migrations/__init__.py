@@ -6,10 +6,13 @@ TABLE_MODULES = (
     "headwater.core.identity",
     "headwater.compute.jobs",
     "headwater.compute.artifacts",
+    "headwater.compute.quotas",
+    "headwater.compute.pool",
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
     "headwater.data.catalogue.tables",
     "headwater.data.authorisation.tables",
     "headwater.data.lineage",
+    "headwater.data.privacy.protected.tables",
 )

@@ -25,6 +25,11 @@ class ResourcesEntry(Strict):
     wall_s: float = Field(3600.0, gt=0, le=30 * 86400, description="Longest run in seconds of wall time.")
     cpu_s: float | None = Field(None, gt=0, description="Longest run in seconds of CPU time.")
     retries: int = Field(0, ge=0, le=10, description="How often a failed run is tried again.")
+    priority: float = Field(0.0, ge=-1000, le=1000, description="Higher goes first, where the scheduling policy looks at priorities.")
+    deadline_s: float | None = Field(None, gt=0, description="Seconds after submission by which it should have ended.")
+    checkpoint_s: float | None = Field(
+        None, ge=0, description="Longest work in seconds between checkpoints it writes; 0: it writes one whenever it is stopped."
+    )
 
 
 class StepEntry(Strict):

@@ -24,7 +24,7 @@ from headwater.server.metrics import Metrics
 if TYPE_CHECKING:
     from headwater.compute.dispatcher import Dispatcher
 
-ROOMS = ("plan", "projects", "compute", "data", "trust", "programmes", "models", "server")
+ROOMS = ("plan", "projects", "compute", "framework", "data", "trust", "programmes", "models", "server")
 """Whose `api.py` and `pages.py` are mounted, in this order, where they have one."""
 
 OPEN_PATHS = frozenset({"/", "/health", "/openapi.json", "/reference", "/sign-in", "/sign-out", "/static"})
@@ -35,6 +35,8 @@ TAGS = [
     {"name": "projects", "description": "Project files and their runs."},
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
     {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
+    {"name": "privacy", "description": "Protected tables: aggregates without the rows, and privacy budgets."},
+    {"name": "framework", "description": "Parallel plans: how to cut a model over a fleet, and what it will do."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
     {"name": "protocols", "description": "Public data for other tools' clients: CKAN, DCAT-AP, Delta Sharing and more."},
     {"name": "programmes", "description": "Cases of declared procedures."},

@@ -138,6 +138,11 @@ def there(busy: FastAPI, token: Token) -> Mapping[str, str]:
     assert client.post("/api/data/sets", json=described).status_code == 201
     version = client.post("/api/data/sets/stops/versions?file=stops.csv", content=b"n,name\n1,x\n")
     assert version.status_code == 201, version.text
+    rows = busy.state.platform.store.put_bytes(b"age,sex\n" + b"30,F\n40,M\n" * 20)
+    columns = [{"name": "age", "kind": "number", "minimum": 0, "maximum": 120}, {"name": "sex", "kind": "category", "values": ["F", "M"]}]
+    declared = {"artifact": rows, "columns": columns}
+    table = client.post("/api/data/protected", json={"name": "people", "organisation": "city", "declared": declared}).json()["name"]
+    client.post(f"/api/data/protected/{table}/budgets", json={"grantee": "city", "epsilon": 5, "reason": "test"})
     return {
         "run": run["id"],
         "job": run["jobs"][0]["id"],
@@ -147,4 +152,5 @@ def there(busy: FastAPI, token: Token) -> Mapping[str, str]:
         "dataset": "stops",
         "number": "1",
         "file": "stops.csv",
+        "table": table,
     }

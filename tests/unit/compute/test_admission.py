@@ -1,68 +1,47 @@
-"""Admission: never more than there is, first come first served, and each decision says why."""
+"""Admission: what could never run is refused with the figures, and devices are given out once."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.compute.admission import Asking, Verdict, admit
+from headwater.compute.admission import allot, free_of, lacking, never
 from headwater.compute.work import Capacity
 from headwater.core.steps import Resources
 
-HALL = {"local": Capacity(cpus=4, memory_gib=8, accelerators={"h20": 2})}
-
-resources = st.builds(
-    Resources,
-    cpus=st.sampled_from([0.5, 1, 2, 3, 5]),
-    memory_gib=st.sampled_from([0.5, 1, 4, 9]),
-    accelerators=st.dictionaries(st.sampled_from(["h20", "mlu590"]), st.integers(1, 3), max_size=2),
-)
-queues = st.lists(resources, max_size=12).map(
-    lambda asked: [Asking(job=f"j{number}", engine="local", resources=one) for number, one in enumerate(asked)]
-)
+HALL = {"local": Capacity(cpus=4, memory_gib=8, accelerators={"h20": 4})}
 
 
-def started(queue: list[Asking], running: list[Resources]) -> list[Resources]:
-    decisions = {one.job: one.verdict for one in admit(queue, HALL, {"local": running})}
-    return [one.resources for one in queue if decisions[one.job] is Verdict.START]
-
-
-@given(queues, st.lists(resources, max_size=2))
-def test_it_never_gives_out_more_than_there_is(queue: list[Asking], running: list[Resources]) -> None:
-    fresh = started(queue, running)
-    if not fresh:
-        return
-    everything = running + fresh
-    assert sum(one.cpus for one in everything) <= 4
-    assert sum(one.memory_gib for one in everything) <= 8
-    assert sum(one.accelerators.get("h20", 0) for one in fresh) <= 2
-    assert not any(one.accelerators.get("mlu590", 0) for one in fresh)
-
-
-@given(queues)
-def test_nobody_starts_before_an_earlier_job_that_could_run_at_all(queue: list[Asking]) -> None:
-    verdicts = [one.verdict for one in admit(queue, HALL, {})]
-    possible = [one for one in verdicts if one is not Verdict.NEVER]
-    assert possible == sorted(possible, key=lambda one: one is Verdict.WAIT)
-
-
-@given(queues)
-def test_a_job_that_fits_an_empty_engine_starts_when_it_comes_first(queue: list[Asking]) -> None:
-    decisions = admit(queue, HALL, {})
-    first = next((one for one in decisions if one.verdict is not Verdict.NEVER), None)
-    assert first is None or first.verdict is Verdict.START
-
-
-def test_reasons_give_the_figures() -> None:
-    big, small = Resources(cpus=3), Resources(cpus=2)
-    queue = [Asking(job=name, engine="local", resources=one) for name, one in (("a", big), ("b", small), ("c", Resources(cpus=5)))]
-    a, b, c = admit(queue, HALL, {})
-    assert "had 4 of 4 CPUs" in a.reason
-    assert "asks for 2 CPUs where 1 are free" in b.reason
-    assert (c.verdict, "5 CPUs where 4 are in all" in c.reason) == (Verdict.NEVER, True)
+def test_a_job_that_asks_for_more_than_there_is_in_all_is_refused_with_the_figures() -> None:
+    assert "5 CPUs where 4 are in all" in never(Resources(cpus=5), "local", HALL)
+    assert "9 GiB of memory where 8.0 are in all" in never(Resources(memory_gib=9), "local", HALL)
+    assert "5 h20 where 4 are in all" in never(Resources(accelerators={"h20": 5}), "local", HALL)
+    assert "1 mlu590 where 0 are in all" in never(Resources(accelerators={"mlu590": 1}), "local", HALL)
 
 
 def test_an_engine_that_is_not_there_is_said_so() -> None:
-    (decision,) = admit([Asking(job="a", engine="slurm", resources=Resources())], HALL, {})
-    assert decision.verdict is Verdict.NEVER
-    assert "no engine 'slurm' here" in decision.reason
+    assert never(Resources(), "slurm", HALL) == "there is no engine 'slurm' here"
+
+
+def test_accelerators_of_two_kinds_are_refused_because_they_do_not_work_together() -> None:
+    assert "several kinds (h20, mlu590)" in never(Resources(accelerators={"h20": 1, "mlu590": 1}), "local", HALL)
+
+
+def test_a_job_that_fits_an_empty_engine_is_not_refused() -> None:
+    assert never(Resources(cpus=4, memory_gib=8, accelerators={"h20": 4}), "local", HALL) == ""
+
+
+def test_what_is_lacking_is_told_against_what_is_left() -> None:
+    free = free_of(HALL["local"], [Resources(cpus=3.7), Resources(cpus=0.3, memory_gib=2)])
+    assert lacking(Resources(cpus=1), free) == "1 CPUs where 0 are"
+
+
+@given(st.lists(st.integers(1, 3), max_size=4))
+def test_no_device_is_given_to_two_jobs(asked: list[int]) -> None:
+    held: list[dict[str, list[int]]] = []
+    for count in asked:
+        if sum(len(one["h20"]) for one in held) + count <= 4:
+            held.append(allot({"h20": count}, HALL["local"], held))
+    given_out = [index for one in held for index in one["h20"]]
+    assert len(given_out) == len(set(given_out))
+    assert set(given_out) <= set(range(4))

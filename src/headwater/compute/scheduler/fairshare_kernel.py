@@ -13,6 +13,8 @@ from headwater.compute.scheduler.compiled import compiled
 from headwater.compute.scheduler.order_kernel import FAIR, before, enqueue
 from headwater.compute.scheduler.state import USAGE_SETTLED_S, Rules, State, Table
 
+SLACK = 1e-9
+
 
 @compiled
 def age_usage(state: State, now_s: float, half_life_s: float) -> None:
@@ -28,15 +30,51 @@ def age_usage(state: State, now_s: float, half_life_s: float) -> None:
 
 
 @compiled
-def over_quota(queues: Table, queue: int, units: int) -> int:
-    """The queue whose quota forbids `units` more, or -1."""
+def over_quota(queues: Table, queue: int, units: float) -> int:
+    """The queue whose quota forbids so many normalised units more, or -1."""
     while queue >= 0:
-        if queues.quota[queue] >= 0 and queues.held[queue] + units > queues.quota[queue]:
+        if exceeds(queues, queue, units):
             parent = queues.parent[queue]
             if queues.may_borrow[queue] == 0 or parent < 0 or not bounded(queues, parent):
                 return queue
         queue = queues.parent[queue]
     return -1
+
+
+@compiled
+def exceeds(queues: Table, queue: int, units: float) -> bool:
+    """Whether the queue would hold more than its own quota."""
+    return bool(queues.quota[queue] >= 0 and queues.held[queue] + units > queues.quota[queue] + SLACK)
+
+
+@compiled
+def side_of(queues: Table, queue: int, other: int) -> int:
+    """The queue at or above `queue` that stands just below where its way up meets that of `other`; -1 where one holds the other."""
+    while queue > 0:
+        above = other
+        while above >= 0 and above != queues.parent[queue]:
+            above = queues.parent[above]
+        if above >= 0:
+            return int(queue) if above != other else -1
+        queue = queues.parent[queue]
+    return -1
+
+
+@compiled
+def may_reclaim(queues: Table, queue: int, units: float, victim: int, victim_units: float) -> bool:
+    """Whether a job of `queue` may have a job of `victim` stopped, at the level where their queues part.
+
+    Where the victim's side holds more than its quota and the job's side stays within its own, what was borrowed goes back. Else the
+    victim's side must keep the larger share even afterwards: so the two never stop each other in turn.
+    A job without units holds no share to take back.
+    """
+    ours, theirs = side_of(queues, queue, victim), side_of(queues, victim, queue)
+    if ours < 0 or theirs < 0 or ours == theirs or victim_units <= 0:
+        return False
+    if queues.quota[ours] >= 0 and not exceeds(queues, ours, units) and exceeds(queues, theirs, 0.0):
+        return True
+    after = (queues.usage[ours] + queues.held[ours] + units) / queues.weight[ours]
+    return bool((queues.usage[theirs] + queues.held[theirs] - victim_units) / queues.weight[theirs] >= after)
 
 
 @compiled

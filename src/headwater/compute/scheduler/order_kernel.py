@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.state import COMING, FINISHED, NOW_S, RUNNING, Floats, Rules, State, Table
 
 FIFO, SHORTEST, AREA, DEADLINE, PRIORITY, ATTAINED, REMAINING, LEARNED, FAIR = range(9)
@@ -18,7 +18,7 @@ EDGE_SLACK_S = 1e-4
 LEAST_WORK_S = 600.0
 
 
-@compiled
+@compiled_allocating
 def hazard(state: State, rules: Rules, job: int, ended: Floats, entered: Floats) -> None:
     """Fill, per band, the weighted counts of like jobs that ended in it and that entered it."""
     jobs, bands = state.jobs, state.bands
@@ -55,7 +55,7 @@ def gittins(bands: Table, attained_s: float, band: int, ended: Floats, entered: 
     return best
 
 
-@compiled
+@compiled_allocating
 def learned_index(state: State, rules: Rules, job: int) -> float:
     """The job's index, computed anew only where evidence about it changed."""
     jobs, count = state.jobs, len(state.bands) - 1
@@ -148,7 +148,7 @@ def value(state: State, rules: Rules, job: int) -> float:
 @compiled
 def next_change_s(state: State, rules: Rules, job: int, now_s: float) -> float:
     """When a running job's value will next jump, infinity where it does not."""
-    jobs, speed = state.jobs, state.sites.speed[state.jobs.site[job]]
+    jobs, rate = state.jobs, state.jobs.rate[job]
     if rules.order == LEARNED:
         goal = state.bands.edge_s[jobs.band[job] + 1]
     elif rules.order == ATTAINED:
@@ -157,7 +157,7 @@ def next_change_s(state: State, rules: Rules, job: int, now_s: float) -> float:
         goal = rules.levels[level] / weight if level < len(rules.levels) else np.inf
     else:
         return np.inf
-    return float(now_s + jobs.overhead_s[job] + max((goal - jobs.attained_s[job]) / speed, 1e-3))
+    return float(now_s + jobs.overhead_s[job] + max((goal - jobs.attained_s[job]) / rate, 1e-3))
 
 
 @compiled

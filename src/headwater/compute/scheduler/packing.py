@@ -108,7 +108,7 @@ def score(nodes: Nodes, request: Request, ahead: Outlook, *, rule: str = LEAST_W
     from headwater.compute.scheduler import packing_kernel as kernel
 
     packer = kernel.packer(_number(rule), ahead, 1, len(nodes.devices))
-    return kernel.score_nodes(packer, _row(request), 0, nodes)
+    return kernel.score_nodes(packer, _row(request), 0, nodes, 0, len(nodes.devices))
 
 
 def place(

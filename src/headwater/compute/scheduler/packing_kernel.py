@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled, compiled_entry
+from headwater.compute.scheduler.compiled import compiled_allocating, compiled_entry
 from headwater.compute.scheduler.packing_rules_kernel import (
     best_fit,
     clustering,
@@ -56,7 +56,7 @@ def packer(rule: int, ahead: Outlook, shapes: int, nodes: int) -> Packer:
 RANDOM, DOT_PRODUCT, CLUSTERING, PACKING, BEST_FIT, FIRST_FIT, FRAGMENTATION_GRADIENT, LEAST_WASTE = range(8)
 
 
-@compiled
+@compiled_allocating
 def score_node(rule: int, request: Ints, nodes: Nodes, node: int, ahead: Outlook) -> tuple[float, int]:
     """The score of a node, memory apart, and the devices if the rule itself chooses them, else 0."""
     cpu, kind = nodes.cpu_free_milli[node], nodes.device_type[node]
@@ -78,47 +78,53 @@ def score_node(rule: int, request: Ints, nodes: Nodes, node: int, ahead: Outlook
     return 0.0, 0
 
 
+FORGET = -1
+"""The number of a shape whose scores are not kept."""
+
+
 @compiled_entry
-def score_nodes(packer: Packer, request: Ints, shape: int, nodes: Nodes) -> Floats:
-    """Scores of all nodes, minus infinity where the request does not fit; `shape` is the request's number in the memory."""
+def score_nodes(packer: Packer, request: Ints, shape: int, nodes: Nodes, first: int, count: int) -> Floats:
+    """Scores of `count` nodes from `first` on, minus infinity where the request does not fit; `shape` is its number in the memory."""
     seen = packer.seen
-    scores = np.empty(len(nodes.devices))
-    for node in range(len(scores)):
-        if seen.version[shape, node] != seen.current[node]:
+    scores = np.empty(count)
+    for at in range(count):
+        node = first + at
+        if shape == FORGET or seen.version[shape, node] != seen.current[node]:
             seen.version[shape, node] = seen.current[node]
             seen.score[shape, node], seen.devices[shape, node] = score_node(packer.rule, request, nodes, node, packer.ahead)
         room = nodes.memory_free_mib[node] >= request[MEMORY]
-        scores[node] = seen.score[shape, node] if room else -np.inf
+        scores[at] = seen.score[shape, node] if room else -np.inf
     if packer.rule == BEST_FIT:
         rescale(scores)
     return scores
 
 
-@compiled
-def choose_node(rule: int, scores: Floats, order: Ints, draw: float) -> int:
-    """The best node or -1. Among equals the first in the rule's order; the random rule takes a random one.
+@compiled_allocating
+def choose_node(rule: int, scores: Floats, order: Ints, first: int, draw: float) -> int:
+    """The best of the nodes from `first` on, or -1. Among equals the first in the rule's order; the random rule takes a random one.
 
     Published rules take the first of the node list, as their source does; ours has an order of its own.
     """
     best, top, equals = -1, -np.inf, 0
-    for place in range(len(scores)):
+    for place in range(first, first + len(scores)):
         node = order[place] if rule == LEAST_WASTE else place
-        if scores[node] > top:
-            best, top, equals = node, scores[node], 1
-        elif scores[node] == top and top > -np.inf:
+        score = scores[node - first]
+        if score > top:
+            best, top, equals = node, score, 1
+        elif score == top and top > -np.inf:
             equals += 1
     if rule != RANDOM or best < 0:
         return best
     skip = int(draw * equals)
-    for node in range(len(scores)):
-        if scores[node] == top:
+    for node in range(first, first + len(scores)):
+        if scores[node - first] == top:
             if skip == 0:
                 return node
             skip -= 1
     return best
 
 
-@compiled
+@compiled_allocating
 def choose_devices(rule: int, request: Ints, left: Ints, draw: float) -> int:
     """The devices of a node for a rule that does not choose them: the tightest, or a random one that has room."""
     if request[DEVICES] == 0:
@@ -151,15 +157,22 @@ def move(request: Ints, nodes: Nodes, node: int, devices: int, sign: int) -> Non
         nodes.running[node, kind_of(request)] += sign
 
 
-@compiled_entry
-def choose(packer: Packer, request: Ints, shape: int, nodes: Nodes, draw: Floats) -> tuple[int, int]:
-    """The node (-1: none) and the devices as bits."""
-    node = choose_node(packer.rule, score_nodes(packer, request, shape, nodes), packer.ahead.order, draw[0])
+@compiled_allocating
+def choose_on(packer: Packer, request: Ints, shape: int, nodes: Nodes, first: int, count: int, draw: Floats) -> tuple[int, int]:
+    """The same, among `count` nodes from `first` on."""
+    scores = score_nodes(packer, request, shape, nodes, first, count)
+    node = choose_node(packer.rule, scores, packer.ahead.order, first, draw[0])
     if node < 0:
         return -1, 0
     if packer.seen.devices[shape, node]:
         return node, packer.seen.devices[shape, node]
     return node, choose_devices(packer.rule, request, nodes.device_free_milli[node, : nodes.devices[node]], draw[1])
+
+
+@compiled_entry
+def choose(packer: Packer, request: Ints, shape: int, nodes: Nodes, draw: Floats) -> tuple[int, int]:
+    """The node (-1: none) and the devices as bits."""
+    return choose_on(packer, request, shape, nodes, 0, len(nodes.devices), draw)
 
 
 @compiled_entry

@@ -15,7 +15,7 @@ Every table may be left out. Unknown keys and contradictions are refused, all of
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,9 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.compute.scheduler.state import Rules
+from headwater.compute.scheduler.shapes import SiteShape
+from headwater.compute.scheduler.speeds import UnknownSpeed
+from headwater.compute.scheduler.state import Floats, Rules
 from headwater.core.errors import BadInput, NotFound, Problem
 
 OrderName = Literal[
@@ -38,10 +40,13 @@ OrderName = Literal[
     "learned_index",
     "fair_share",
 ]
-NodesName = Literal["count", "consolidated"]
+NodesName = Literal["count", "consolidated", "packed"]
+PackingName = Literal["best-fit", "first-fit", "dot-product", "clustering", "packing", "fragmentation-gradient", "least-waste"]
 BackfillName = Literal["none", "skip", "easy", "conservative"]
-PreemptionName = Literal["never", "by_priority", "by_order"]
+PreemptionName = Literal["never", "by_priority", "by_order", "by_share"]
 EstimateSource = Literal["nothing", "user", "history", "exact"]
+PARTS = ("best_fit", "price", "carbon", "data", "time", "lateness", "topology", "fragmentation")
+"""Weighed parts of a placement, in the order of `score_kernel`."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -73,12 +78,39 @@ class Order(_Part):
 
 
 class Placement(_Part):
-    """Where a job goes: how it lies on nodes, and which site is preferred (the lowest weighted sum)."""
+    """Where a job goes: how it lies on nodes, and which site is preferred: the lowest weighted sum, the first listed among equals."""
 
     nodes: NodesName = "count"
+    packing: PackingName = "least-waste"
+    """Where nodes are packed: the rule that chooses a node and its devices."""
     load_weight: float = 0.0
+    """The part of the site in use: positive spreads jobs over sites, negative fills one after the other."""
+    best_fit_weight: NotNegative = 0.0
+    """The part of the site that would stay free."""
     price_weight: NotNegative = 0.0
+    """What the units cost while the job stages and runs, over the same work at the dearest price: cheapest first."""
     carbon_weight: NotNegative = 0.0
+    """The same for carbon."""
+    data_weight: NotNegative = 0.0
+    """Data gravity: the share of the job's time spent staging, and egress over the work at the dearest price."""
+    time_weight: NotNegative = 0.0
+    """Seconds from start to end for each second of the job's work: fast chips and near data first."""
+    lateness_weight: NotNegative = 0.0
+    """1 where the job would end after its deadline."""
+    topology_weight: NotNegative = 0.0
+    """Blocks (racks, switches) that the job would lie on beyond the first; on nodes it takes the fewest."""
+    fragmentation_weight: NotNegative = 0.0
+    """Where nodes matter: the units that its place would leave stranded, over those it asks."""
+    unknown_speed: UnknownSpeed = "declared"
+    """Where a job's speed on a chip is neither measured nor to be had from figures: the site's declared speed, or refuse the site."""
+
+    def packing_rule(self) -> str | None:
+        """Return the rule by which nodes are packed, or None where they are not."""
+        return self.packing if self.nodes == "packed" else None
+
+    def weights(self) -> Floats:
+        """Return the weights in the order of `score_kernel`."""
+        return np.array([getattr(self, f"{part}_weight") for part in PARTS], np.float64)
 
 
 class Backfill(_Part):
@@ -101,6 +133,24 @@ class Estimates(_Part):
     """Where run times come from. `exact` needs a trace that knows them: the twin's yardstick, never production."""
 
     source: EstimateSource = "nothing"
+    assume_s: Positive | None = None
+    """Taken for a job without an estimate where a reservation, maintenance or a price lies ahead. None: it runs for ever; but where
+    the policy stops jobs anyway it may start, and is stopped when a window opens."""
+
+
+class Elastic(_Part):
+    """What jobs that can run on a range of units get: whole ranges only change here, never by a job's own wish."""
+
+    start: Literal["least", "most"] = "least"
+    """A job starts with the fewest units it can use, or with as many of its range as are free."""
+    grow: bool = False
+    """Running jobs take up free units while nobody of their lane waits."""
+    shrink: bool = False
+    """Running jobs go down to their fewest units where that lets a blocked job start."""
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Holding x times its nominal units, a job works x to this power times as fast."""
+    resize_s: NotNegative = 0.0
+    """Seconds that a change of size costs a running job."""
 
 
 class FairShare(_Part):
@@ -118,6 +168,13 @@ class Policy(_Part):
     preemption: Preemption = Preemption()
     estimates: Estimates = Estimates()
     fair_share: FairShare = FairShare()
+    elastic: Elastic = Elastic()
+
+    def assumed_s(self) -> float:
+        """Return the run time taken where none is known and something lies ahead: none at all where jobs can be stopped anyway."""
+        if self.estimates.assume_s is not None:
+            return float(self.estimates.assume_s)
+        return np.inf if self.preemption.when == "never" else 0.0
 
     def rules(self) -> Rules:
         """Return the policy as the numbers that the kernels branch on."""
@@ -140,6 +197,14 @@ class Policy(_Part):
             predict=int(self.estimates.source == "history"),
             restart_s=float(self.preemption.restart_s),
             levels=np.array(order.levels_unit_s, np.float64),
+            weights=self.placement.weights(),
+            efficiency=float(self.elastic.efficiency),
+            resize_s=float(self.elastic.resize_s),
+            start_most=int(self.elastic.start == "most"),
+            grow=int(self.elastic.grow),
+            shrink=int(self.elastic.shrink),
+            assume_s=self.assumed_s(),
+            unplanned=int(not self.placement.weights().any()),
         )
 
 
@@ -154,6 +219,21 @@ class BadPolicy(BadInput):
 
     def __reduce__(self) -> tuple[object, ...]:
         return BadPolicy, (self.problems,)
+
+
+def check_figures(policy: Policy, sites: Sequence[SiteShape]) -> None:
+    """Raise BadInput where the policy weighs a figure that a site does not state."""
+    for part, figure in (("price", "fen_per_unit_h"), ("carbon", "kgco2_per_unit_h")):
+        lacking = [site.name for site in sites if getattr(site, figure) is None]
+        if lacking and getattr(policy.placement, f"{part}_weight") > 0:
+            raise BadInput(f"The policy weighs {part}, and {figure} is not known for {', '.join(lacking[:5])}.", "State it, or weigh it 0.")
+    shared = [site.name for site in sites if site.device_units > 1]
+    if shared and policy.placement.nodes != "packed":
+        what = f"{', '.join(shared[:5])} gives out shares of devices, and the policy does not look at devices."
+        raise BadInput(what, 'Set placement.nodes to "packed", or count whole devices.')
+    unpriced = [f"{link.place} to {site.name}" for site in sites for link in site.inbound if link.gib_per_s and link.fen_per_gib is None]
+    if unpriced and policy.placement.data_weight > 0:
+        raise BadInput(f"The policy weighs egress, and its price is not known from {unpriced[0]}.", "State it, or set data_weight to 0.")
 
 
 def contradictions(policy: Policy) -> list[Problem]:
@@ -173,14 +253,22 @@ def contradictions(policy: Policy) -> list[Problem]:
     if policy.order.most_slowdown > 0 and policy.preemption.when != "by_order":
         what = "most_slowdown works only where jobs are stopped by order."
         found.append(Problem(where="order.most_slowdown", what=what, hint="Set preemption.when to by_order, or leave it out."))
-    if order == "fair_share" and (policy.preemption.when != "never" or policy.backfill.kind == "conservative"):
-        what = "fair_share goes with preemption 'never' and backfill none, skip or easy."
+    if order == "fair_share" and (policy.preemption.when not in ("never", "by_share") or policy.backfill.kind == "conservative"):
+        what = "fair_share goes with preemption 'never' or 'by_share' and backfill none, skip or easy."
         found.append(Problem(where="order.by", what=what, hint="Choose those, or another order."))
-    if policy.preemption.when == "by_priority" and policy.backfill.kind == "easy" and policy.placement.nodes == "consolidated":
-        what = "by_priority with easy backfill keeps its promises in units, not on nodes."
+    when, on_nodes = policy.preemption.when, policy.placement.nodes != "count"
+    if when in ("by_priority", "by_share") and policy.backfill.kind == "easy" and on_nodes:
+        what = f"{when} with easy backfill keeps its promises in units, not on nodes."
         found.append(Problem(where="preemption.when", what=what, hint="Count units, or choose another backfill."))
-    if policy.preemption.when == "by_priority" and policy.backfill.kind == "conservative":
-        found.append(Problem(where="preemption.when", what="by_priority does not go with conservative backfill.", hint="Use easy."))
+    if (when in ("by_priority", "by_share") or policy.elastic.shrink) and policy.backfill.kind == "conservative":
+        what = f"conservative backfill goes neither with preemption '{when}' nor with shrinking."
+        found.append(Problem(where="preemption.when" if when != "never" else "elastic.shrink", what=what, hint="Use easy."))
+    if (policy.elastic.grow or policy.elastic.shrink) and on_nodes:
+        what = "a job keeps its place on nodes, so it neither grows nor shrinks there."
+        found.append(Problem(where="placement.nodes", what=what, hint="Count units, or leave out elastic.grow and elastic.shrink."))
+    if policy.elastic.shrink and when == "by_order":
+        what = "a policy that preempts by order makes room by stopping."
+        found.append(Problem(where="elastic.shrink", what=what, hint="Leave it out."))
     return found
 
 

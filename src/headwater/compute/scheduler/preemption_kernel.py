@@ -1,4 +1,4 @@
-"""Stop running jobs for others: by priority for one blocked job, or by order for the whole lane (compiled).
+"""Stop running jobs for others: by priority or by share for one blocked job, or by order for the whole lane (compiled).
 
 By order is the frame of SRTF, least attained service (Tiresias, Gu et al. 2019) and the learned index: at every decision the
 first jobs in order that fit together are served. A job is stopped only when its place is really needed.
@@ -8,36 +8,59 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.backfill_kernel import no_promise
-from headwater.compute.scheduler.compiled import compiled
-from headwater.compute.scheduler.fairshare_kernel import over_quota
-from headwater.compute.scheduler.order_kernel import before, drop_taken, enqueue, learn, overdue, reorder, value
-from headwater.compute.scheduler.placement_kernel import CONSOLIDATED, fits_on_nodes, may_use, move_nodes, settle, start, stop, work_at_risk
-from headwater.compute.scheduler.start_kernel import lane_free, try_start
-from headwater.compute.scheduler.state import OUTRANKED, OVER_QUOTA, RUNNING, STARTED, STOP, WAITING, Decisions, Ints, Rules, State
+from headwater.compute.scheduler.backfill_kernel import no_promise, outlasts
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
+from headwater.compute.scheduler.fairshare_kernel import may_reclaim, over_quota, queue_up
+from headwater.compute.scheduler.nodes_kernel import copy_nodes, fits_scratch, move_scratch
+from headwater.compute.scheduler.order_kernel import before, drop_taken, learn, overdue, reorder, value
+from headwater.compute.scheduler.placement_kernel import charge, may_use, settle, start, stop, work_at_risk
+from headwater.compute.scheduler.score_kernel import site_score
+from headwater.compute.scheduler.start_kernel import lacking, lane_free, try_start
+from headwater.compute.scheduler.state import (
+    ASKS_NONE,
+    LEAST_WEIGHT,
+    NOW_S,
+    OUTRANKED,
+    OVER_QUOTA,
+    RECLAIMED,
+    RUNNING,
+    STARTED,
+    STOP,
+    WAITING,
+    Decisions,
+    Floats,
+    Ints,
+    Rules,
+    State,
+)
+from headwater.compute.scheduler.window_kernel import kept_most
 
-NEVER, BY_PRIORITY, BY_ORDER = range(3)
+NEVER, BY_PRIORITY, BY_ORDER, BY_SHARE = range(4)
 RANKED_BETWEEN = 50
 """What is learned of a whole kind drifts slowly: so often, or once per waiting job, a lane is ranked between looks at it."""
 
 
 @compiled
-def return_stopped(state: State, rules: Rules, lane: int, out: Decisions) -> None:
-    """Put the jobs that a pass over this lane stopped back among the waiting."""
-    for row in range(out.length[0]):
+def return_stopped(state: State, rules: Rules, lane: int, out: Decisions, first: int) -> None:
+    """Put the jobs that a pass over this lane stopped, from row `first` of the decisions on, back among the waiting."""
+    for row in range(first, out.length[0]):
         job = out.rows.job[row]
         if out.rows.action[row] == STOP and state.jobs.state[job] == WAITING and state.jobs.lane[job] == lane:
             state.jobs.key[job] = value(state, rules, job)
-            enqueue(state, job)
+            queue_up(state, rules, job)
 
 
-@compiled
-def make_room(state: State, rules: Rules, job: int, now_s: float, out: Decisions) -> bool:
-    """Stop lower-priority jobs so that this one fits, on the site where least work is lost; False if nowhere can."""
-    jobs, sites = state.jobs, state.sites
-    best, least = -1, np.inf
-    for site in range(len(sites)):
-        if may_use(jobs, sites, job, site):
+@compiled_allocating
+def make_room(state: State, rules: Rules, job: int, now_s: float, hold: Floats, out: Decisions) -> bool:
+    """Stop other jobs so that this one fits, on the site where least work is lost; False if nowhere can.
+
+    Nobody is stopped on a site where a promise stands in the way, or for a job that would meet a window of others.
+    """
+    jobs, best, least = state.jobs, -1, np.inf
+    for site in range(len(state.sites)):
+        if may_use(state, job, site) and kept_most(state, rules, job, site, now_s) == 0:
+            if outlasts(state, rules, job, site, now_s, hold):
+                continue
             _, loss, enough = choose_victims(state, rules, job, site, now_s)
             if enough and loss < least:
                 best, least = site, loss
@@ -45,43 +68,63 @@ def make_room(state: State, rules: Rules, job: int, now_s: float, out: Decisions
         return False
     victims, _, _ = choose_victims(state, rules, job, best, now_s)
     for victim in victims:
-        stop(state, victim, now_s, out)
-        jobs.reason[victim], jobs.because_of[victim] = OUTRANKED, job
+        stop(state, rules, victim, now_s, out)
+        jobs.reason[victim], jobs.because_of[victim] = RECLAIMED if rules.preemption == BY_SHARE else OUTRANKED, job
     return True
 
 
 @compiled
-def choose_victims(state: State, rules: Rules, job: int, site: int, now_s: float) -> tuple[Ints, float, bool]:
-    """The jobs to stop on a site for this one, the unit-seconds lost, and whether that is enough.
+def may_stop(state: State, rules: Rules, victim: int, job: int, site: int) -> bool:
+    """Whether the policy lets the job have this one stopped, by priority or by share, as shares are now."""
+    jobs, weight = state.jobs, state.sites.unit_weight[site]
+    if rules.preemption == BY_PRIORITY:
+        return bool(jobs.priority[victim] < jobs.priority[job])
+    return may_reclaim(state.queues, jobs.queue[job], jobs.units[job] * weight, jobs.queue[victim], jobs.units[victim] * weight)
 
-    Only jobs of lower priority; the lowest priority first, then the least work lost since its last checkpoint.
-    """
-    jobs, sites, free_nodes = state.jobs, state.sites, state.node_scratch
-    first, count = sites.running_from[site], sites.running_count[site]
-    candidates = np.empty(count, np.int64)
-    rank = np.empty(count)
-    found = 0
+
+@compiled_allocating
+def by_loss(state: State, rules: Rules, job: int, site: int, now_s: float) -> Ints:
+    """The site's running jobs that may be stopped: by priority the lowest first, then the least work lost since the last checkpoint."""
+    jobs, first, count = state.jobs, state.sites.running_from[site], state.sites.running_count[site]
+    candidates, rank, found = np.empty(count, np.int64), np.empty(count), 0
     for cell in range(first, first + count):
         other = state.running[cell]
-        if jobs.priority[other] < jobs.priority[job]:
-            settle(jobs, sites, other, now_s)
+        if may_stop(state, rules, other, job, site):
+            settle(jobs, other, now_s)
             candidates[found] = other
-            rank[found] = jobs.priority[other] * 1e15 + work_at_risk(jobs, other) * jobs.units[other]
+            rank[found] = work_at_risk(jobs, other) * jobs.units[other] + (
+                jobs.priority[other] * 1e15 if rules.preemption == BY_PRIORITY else 0
+            )
             found += 1
-    candidates = candidates[:found][np.argsort(rank[:found])]
-    free, loss, taken = sites.free[site], 0.0, 0
-    free_nodes[:] = state.node_free
-    by_node = rules.placement == CONSOLIDATED
-    need = jobs.units[job]
-    while not (free >= need and (not by_node or fits_on_nodes(sites, site, need, free_nodes))):
-        if taken == found:
-            return candidates[:0], np.inf, False
-        victim = candidates[taken]
-        free += jobs.units[victim]
-        move_nodes(state, victim, free_nodes, 1)
-        loss += work_at_risk(jobs, victim) * jobs.units[victim]
+    return candidates[:found][np.argsort(rank[:found], kind="mergesort")]
+
+
+@compiled_allocating
+def choose_victims(state: State, rules: Rules, job: int, site: int, now_s: float) -> tuple[Ints, float, bool]:
+    """The jobs to stop on a site for this one, the unit-seconds lost, and whether that is enough for units, nodes, host and quota."""
+    jobs, sites, queues, host = state.jobs, state.sites, state.queues, state.sites.host[site]
+    candidates, weight = by_loss(state, rules, job, site, now_s), sites.unit_weight[site]
+    free, cpu, memory = sites.free[site], state.hosts.cpu_free[host], state.hosts.memory_free[host]
+    loss, taken, enough = 0.0, 0, False
+    copy_nodes(state, rules)
+    for place in range(len(candidates) + 1):
+        within = over_quota(queues, jobs.queue[job], jobs.units[job] * weight) < 0
+        room = free >= jobs.units[job] and cpu >= jobs.cpu_milli[job] and memory >= jobs.memory_mib[job]
+        enough = bool(within and room and fits_scratch(state, rules, job, site))
+        if enough or place == len(candidates):
+            break
+        victim = candidates[place]
+        if not may_stop(state, rules, victim, job, site):
+            continue
+        candidates[taken] = victim
         taken += 1
-    return candidates[:taken], loss, True
+        free, cpu, memory = free + jobs.units[victim], cpu + jobs.cpu_milli[victim], memory + jobs.memory_mib[victim]
+        loss += work_at_risk(jobs, victim) * jobs.units[victim]
+        move_scratch(state, rules, victim, -1)
+        charge(queues, jobs.queue[victim], -jobs.units[victim] * weight)
+    for place in range(taken):
+        charge(queues, jobs.queue[candidates[place]], jobs.units[candidates[place]] * weight)
+    return candidates[:taken], loss, enough
 
 
 @compiled
@@ -92,7 +135,7 @@ def rank_active(state: State, rules: Rules, lane: int, now_s: float) -> None:
     for cell in range(lanes.begin[lane], lanes.end[lane]):
         job = state.order[cell]
         if jobs.state[job] == RUNNING:
-            settle(jobs, state.sites, job, now_s)
+            settle(jobs, job, now_s)
             learn(state, rules, job)
     lanes.ranked[lane] += 1
     anew = lanes.ranked[lane] >= max(RANKED_BETWEEN, lanes.end[lane] - lanes.begin[lane])
@@ -112,17 +155,17 @@ def rank_active(state: State, rules: Rules, lane: int, now_s: float) -> None:
 @compiled
 def serve(state: State, rules: Rules, job: int) -> int:
     """The site that should serve the job with what the jobs before it left, or -1. A running job stays where it is."""
-    jobs, sites = state.jobs, state.sites
+    jobs, sites, now_s = state.jobs, state.sites, state.marks[NOW_S]
     units = jobs.units[job]
     if jobs.state[job] == RUNNING:
         return int(jobs.site[job]) if sites.spare[jobs.site[job]] >= units else -1
-    if over_quota(state.queues, jobs.queue[job], units) >= 0:
+    if over_quota(state.queues, jobs.queue[job], units * state.marks[LEAST_WEIGHT]) >= 0:
         return -1
     best, lowest = -1, np.inf
     for site in range(len(sites)):
-        if sites.spare[site] >= units and may_use(jobs, sites, job, site):
-            score = sites.score[site] + rules.load_weight * (1.0 - sites.spare[site] / sites.capacity[site])
-            if score < lowest:
+        if sites.spare[site] >= units and may_use(state, job, site):
+            score = site_score(state, rules, job, site, now_s, sites.spare[site])
+            if score < lowest and sites.spare[site] - units >= kept_most(state, rules, job, site, now_s):
                 best, lowest = site, score
     return best
 
@@ -130,7 +173,7 @@ def serve(state: State, rules: Rules, job: int) -> int:
 @compiled
 def choose_served(state: State, rules: Rules, lane: int) -> int:
     """Mark, from the first in order, the jobs that fit together and where; returns the cell after the last one looked at."""
-    jobs, sites, left = state.jobs, state.sites, 0
+    jobs, sites, left = state.jobs, state.sites, int(state.marks[ASKS_NONE])
     for site in range(len(sites)):
         sites.spare[site] = sites.capacity[site] if sites.lane[site] == lane and sites.up[site] == 1 else 0
         left += sites.spare[site]
@@ -149,10 +192,9 @@ def choose_served(state: State, rules: Rules, lane: int) -> int:
 
 
 @compiled
-def fits_now(state: State, rules: Rules, job: int, site: int, free: Ints, units: int) -> bool:
-    """Whether the job fits on the site, were `units` units and the nodes in `free` free."""
-    need = state.jobs.units[job]
-    return bool(units >= need and (rules.placement != CONSOLIDATED or fits_on_nodes(state.sites, site, need, free)))
+def fits_now(state: State, rules: Rules, job: int, site: int) -> bool:
+    """Whether the job may start on the site as it is."""
+    return bool(state.sites.free[site] >= state.jobs.units[job] and lacking(state, rules, job, site, state.marks[NOW_S]) == 0)
 
 
 @compiled
@@ -170,34 +212,38 @@ def last_unserved(state: State, site: int) -> int:
 @compiled
 def can_fit(state: State, rules: Rules, job: int, site: int) -> bool:
     """Whether the job would fit with all unserved jobs of the site stopped."""
-    jobs, sites, free = state.jobs, state.sites, state.node_scratch
-    units, first = sites.free[site], sites.running_from[site]
-    free[:] = state.node_free
+    jobs, sites, host = state.jobs, state.sites, state.sites.host[site]
+    units, cpu, memory = sites.free[site], state.hosts.cpu_free[host], state.hosts.memory_free[host]
+    first = sites.running_from[site]
+    copy_nodes(state, rules)
     for cell in range(first, first + sites.running_count[site]):
-        if jobs.served[state.running[cell]] < 0:
-            units += jobs.units[state.running[cell]]
-            move_nodes(state, state.running[cell], free, 1)
-    return fits_now(state, rules, job, site, free, units)
+        other = state.running[cell]
+        if jobs.served[other] < 0:
+            units, cpu, memory = units + jobs.units[other], cpu + jobs.cpu_milli[other], memory + jobs.memory_mib[other]
+            move_scratch(state, rules, other, -1)
+    room = units - kept_most(state, rules, job, site, state.marks[NOW_S]) >= jobs.units[job]
+    return bool(room and cpu >= jobs.cpu_milli[job] and memory >= jobs.memory_mib[job] and fits_scratch(state, rules, job, site))
 
 
 @compiled
 def evict_for(state: State, rules: Rules, job: int, now_s: float, out: Decisions) -> bool:
     """Stop unserved jobs of the site that should serve this one, last in order first, until it fits; none if that cannot do."""
-    jobs, sites = state.jobs, state.sites
-    site = jobs.served[job]
-    if fits_now(state, rules, job, site, state.node_free, sites.free[site]):
+    jobs, site = state.jobs, state.jobs.served[job]
+    if fits_now(state, rules, job, site):
         return True
     if not can_fit(state, rules, job, site):
         return False
-    while not fits_now(state, rules, job, site, state.node_free, sites.free[site]):
+    while not fits_now(state, rules, job, site):
         other = last_unserved(state, site)
-        stop(state, other, now_s, out)
+        if other < 0:
+            return False
+        stop(state, rules, other, now_s, out)
         jobs.stale[other] = 1
         jobs.reason[other], jobs.because_of[other] = OUTRANKED, job
     return True
 
 
-@compiled
+@compiled_allocating
 def pass_preempting(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Serve the first jobs in order that fit together, stopping others only as far as their places need."""
     jobs, lanes, hold = state.jobs, state.lanes, no_promise()
@@ -207,7 +253,7 @@ def pass_preempting(state: State, rules: Rules, lane: int, now_s: float, out: De
         job = state.order[cell]
         if jobs.state[job] != WAITING or jobs.served[job] < 0:
             continue
-        queue = over_quota(state.queues, jobs.queue[job], jobs.units[job])
+        queue = over_quota(state.queues, jobs.queue[job], jobs.units[job] * state.marks[LEAST_WEIGHT])
         if queue >= 0:
             jobs.reason[job], jobs.because_of[job] = OVER_QUOTA, queue
         elif evict_for(state, rules, job, now_s, out):

@@ -1,19 +1,22 @@
 """The scheduler's state as arrays: jobs, sites and queues, one row each.
 
-Here are the tables and how to make them. The rules that read them are in the `*_kernel` modules. Named
+Here are the tables' columns; `tables.py` makes them, and the rules that read them are in the `*_kernel` modules. Named
 tuples of NumPy arrays, because compiled code takes them as they are; a table is built once and its
 columns change in place only inside one decision (`decide.decide` works on a copy).
-Times are seconds on one clock; units are whole accelerators (or cores, where a pool counts cores).
+Times are seconds on one clock; a unit is the smallest amount given out, as in `shapes.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from headwater.compute.scheduler.packing_state import Nodes
+
+if TYPE_CHECKING:
+    from headwater.compute.scheduler.packing_kernel import Packer
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -22,8 +25,9 @@ COMING, WAITING, RUNNING, FINISHED = 0, 1, 2, 3
 
 # Why a job is where it is; the words are in `why.py`.
 NOT_ASKED, STARTED, NO_ROOM, NO_NODE, BEHIND_HEAD, DELAYS_HEAD, OVER_QUOTA, TOO_LARGE, OUTRANKED, BACKFILLED, BEYOND_DEPTH = range(11)
+NOWHERE, NO_HOST_ROOM, BEFORE_WINDOW, WINDOW_OPENED, RECLAIMED, MADE_SMALLER, MADE_LARGER = range(11, 18)
 
-START, STOP = 1, 2
+START, STOP, RESIZE = 1, 2, 3
 
 
 F, N = np.float64, np.int64
@@ -39,17 +43,23 @@ JOB = np.dtype([
     ("site", N),
     ("stale", N),  # 1 where the key is out of date though the job did not run
     ("served", N),  # the site that the pass under way serves the job on, or -1
+    ("shape", N),  # its number among equal requests of a node, or -1 where scores of nodes are not kept for it
+    ("cls", N),  # its row of the matrix class by site
+    ("cpu_milli", N), ("memory_mib", N),  # of the host
     # the request
     ("lane", N), ("submit_s", F),
     ("estimate_s", F),  # what the policy may know of the run time on a speed-1 chip; NaN where it knows nothing
     ("priority", F), ("deadline_s", F),
     ("kind", N),  # class of like jobs, for what is learned from history
     ("earlier", N), ("later", N),  # the neighbours in submission order of the same kind, or -1
-    ("input_gib", F), ("input_site", N),
+    ("input_gib", F),
+    ("nominal", N),  # the units that its run times are for; `units` is what it asks or holds now
+    ("least", N), ("most", N),  # the range of an elastic job; equal for all others
     ("checkpoint_s", F),  # seconds of work between checkpoints; 0 = one can be taken whenever the job is stopped
     # the run so far
     ("attained_s", F),  # work done by settled_s, in seconds on a speed-1 chip
     ("settled_s", F),
+    ("rate", F),  # work done in a second, as it runs now
     ("overhead_s", F),  # stage-in and restart time still to be spent before work goes on
     ("expected_end_s", F), ("started_s", F), ("first_start_s", F), ("starts", N), ("lost_s", F), ("slice_head", N),
     # what was learned
@@ -62,16 +72,21 @@ SITE = np.dtype([
     ("first_node", N), ("node_count", N), ("node_size", N),
     ("running_from", N), ("running_count", N),  # the site's block of State.running
     ("spare", N),  # work space
+    ("host", N), ("unit_weight", F), ("device_units", N),
+    ("first_window", N), ("window_count", N),
 ])  # fmt: skip
 
-SLICE = np.dtype([("node", N), ("units", N), ("next", N)])
+HOST = np.dtype([("cpu_free", N), ("memory_free", N), ("cpu", N), ("memory", N)])
+WINDOW = np.dtype([("from_s", F), ("to_s", F), ("units", N), ("queue", N)])  # queue -1: nobody's
+
+SLICE = np.dtype([("node", N), ("units", N), ("devices", N), ("next", N)])
 LANE = np.dtype([("begin", N), ("end", N), ("first", N), ("limit", N), ("ranked", N)])
 """`ranked`: how often the lane was ranked since every index in it was computed anew."""
 
 QUEUE = np.dtype([
     ("parent", N), ("weight", F),
-    ("quota", N),  # units that may run at once, -1 for no limit
-    ("may_borrow", N), ("held", N),
+    ("quota", F),  # normalised units that may run at once, -1 for no limit
+    ("may_borrow", N), ("held", F),
     ("usage", F),  # average units held, halved every half-life
     ("head", N), ("tail", N), ("waiting", N),  # its own jobs, as a list; how many wait in its subtree
     ("looked", N), ("left", N),  # the pass under way: the last job stepped over, how many are still to look at
@@ -80,7 +95,7 @@ QUEUE = np.dtype([
 BAND = np.dtype([("edge_s", F), ("ended", F), ("entered", F)])
 DECISION = np.dtype([("action", N), ("job", N), ("site", N)])
 
-SLICE_SPARE, USAGE_SETTLED_S, NOW_S = range(3)
+SLICE_SPARE, USAGE_SETTLED_S, NOW_S, FEN_MOST, KGCO2_MOST, LEAST_WEIGHT, ASKS_NONE = range(7)
 
 Table = Any
 """A record array: one row a thing, columns by attribute."""
@@ -93,12 +108,26 @@ class State(NamedTuple):
     sites: Table
     node_free: Ints
     node_scratch: Ints
+    node_block: Ints
+    """The rack or switch of each node, counted from 0 within its site."""
+    packs: Nodes
+    """The nodes with their CPU, memory and devices, where jobs are packed; else none."""
+    packs_scratch: Nodes
+    packer: Packer | None
+    request: Ints
+    """Work space: what a job asks of one node."""
     slices: Table
     """The nodes that running jobs hold, as linked lists; unused ones hang on marks[SLICE_SPARE]."""
     running: Ints
     """Running jobs of each site by expected end."""
-    link_gib_per_s: Floats
-    """[from, to]; infinite where staging costs no time."""
+    match: Table
+    """[class, site]: who may run where, how fast, and what data costs to bring."""
+    hosts: Table
+    windows: Table
+    """Reservations and maintenance, site by site, by opening."""
+    fen_until: Floats
+    """[site, hour]: what a unit costs from the clock's midnight until that hour; 24 hours."""
+    kgco2_until: Floats
     lanes: Table
     """A lane is a group of sites that share one queue; lanes never lend to each other."""
     order: Ints
@@ -139,6 +168,18 @@ class Rules(NamedTuple):
     """0 for none; else a job past this slowdown goes first, from the longest waiting on."""
     levels: Floats
     """Unit-seconds of service at which a job falls to the next level."""
+    weights: Floats
+    """How much each part of a site's score counts: see `score_kernel.py`."""
+    efficiency: float
+    """An elastic job holding x times its nominal units works x to this power times as fast."""
+    resize_s: float
+    start_most: int
+    grow: int
+    shrink: int
+    assume_s: float
+    """Run time taken for a job without an estimate where a window or a price is looked at; infinity for "for ever"."""
+    unplanned: int
+    """1 where no part of the score but load and the site's own is weighed."""
 
 
 class Decisions(NamedTuple):
@@ -146,161 +187,3 @@ class Decisions(NamedTuple):
 
     length: Ints
     rows: Table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteShape:
-    """A site as the scheduler sees it: nodes by size, a lane, a speed and a placement score."""
-
-    name: str
-    node_units: tuple[int, ...]
-    lane: int = 0
-    speed: float = 1.0
-    score: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueShape:
-    """A node of the queue tree. `parent` names another queue, or None for the root."""
-
-    name: str
-    parent: str | None = None
-    weight: float = 1.0
-    quota: int | None = None
-    may_borrow: bool = True
-
-
-def ints(count: int, value: int = 0) -> Ints:
-    return np.full(count, value, np.int64)
-
-
-def floats(count: int, value: float = 0.0) -> Floats:
-    return np.full(count, value, np.float64)
-
-
-def table(dtype: np.dtype[Any], columns: Mapping[str, Any]) -> Table:
-    """Return a record array of these columns; those left out hold 0."""
-    made = np.zeros(len(next(iter(columns.values()))), dtype)
-    for name, column in columns.items():
-        made[name] = column
-    return made.view(np.recarray)
-
-
-JOB_BLANK: dict[str, Any] = {
-    "estimate_s": np.nan,
-    "home": -1,
-    "deadline_s": np.inf,
-    "input_site": -1,
-    "site": -1,
-    "started_s": np.nan,
-    "first_start_s": np.nan,
-    "expected_end_s": np.inf,
-    "stale": 1,
-    "slice_head": -1,
-    "because_of": -1,
-    "next_job": -1,
-}
-
-
-def jobs_table(submit_s: Floats, units: Ints, **columns: Any) -> Table:
-    """Return a table of jobs still to come; columns left out hold "not said"."""
-    kind = columns.get("kind", ints(len(submit_s)))
-    earlier, later = neighbours(kind)
-    return table(JOB, {"submit_s": submit_s, "units": units} | JOB_BLANK | columns | {"earlier": earlier, "later": later})
-
-
-def neighbours(kind: Ints) -> tuple[Ints, Ints]:
-    """Return for each job the one before and the one after it of the same kind, -1 where there is none."""
-    earlier, later = ints(len(kind), -1), ints(len(kind), -1)
-    if len(kind):
-        by_kind = np.argsort(kind, kind="stable")
-        same = kind[by_kind[1:]] == kind[by_kind[:-1]]
-        earlier[by_kind[1:][same]] = by_kind[:-1][same]
-        later[by_kind[:-1][same]] = by_kind[1:][same]
-    return earlier, later
-
-
-def sites_table(shapes: Sequence[SiteShape], most_jobs: int) -> Table:
-    """Return a table of empty sites, with room for `most_jobs` running jobs on each."""
-    counts = np.array([len(shape.node_units) for shape in shapes], np.int64)
-    capacity = np.array([sum(shape.node_units) for shape in shapes], np.int64)
-    blocks = np.minimum(capacity, most_jobs) + 1
-    return table(
-        SITE,
-        {
-            "lane": [shape.lane for shape in shapes],
-            "capacity": capacity,
-            "free": capacity,
-            "up": ints(len(shapes), 1),
-            "speed": [shape.speed for shape in shapes],
-            "score": [shape.score for shape in shapes],
-            "first_node": np.cumsum(counts) - counts,
-            "node_count": counts,
-            "node_size": [max(shape.node_units, default=0) for shape in shapes],
-            "running_from": np.cumsum(blocks) - blocks,
-        },
-    )
-
-
-def lanes_table(jobs: Table, sites: Table) -> Table:
-    """Return empty lanes, each with room for all its jobs."""
-    count = int(max(jobs.lane.max(initial=0), sites.lane.max(initial=0))) + 1
-    room = np.bincount(jobs.lane, minlength=count).astype(np.int64)
-    first = np.cumsum(room) - room
-    return table(LANE, {"begin": first, "end": first, "first": first, "limit": first + room})
-
-
-def queues_table(shapes: Sequence[QueueShape]) -> Table:
-    """Return the queue tree; row 0 is a root that holds all. Parents must come before children."""
-    row = {shape.name: index + 1 for index, shape in enumerate(shapes)}
-    return table(
-        QUEUE,
-        {
-            "parent": [-1] + [row[shape.parent] if shape.parent is not None else 0 for shape in shapes],
-            "weight": [1.0] + [shape.weight for shape in shapes],
-            "quota": [-1] + [-1 if shape.quota is None else shape.quota for shape in shapes],
-            "may_borrow": [0] + [int(shape.may_borrow) for shape in shapes],
-            "head": ints(len(shapes) + 1, -1),
-            "tail": ints(len(shapes) + 1, -1),
-        },
-    )
-
-
-BAND_RATIO = 1.25
-REMEMBERED = 8
-
-
-def band_edges_s() -> Floats:
-    """Return the bands of attained time: they grow by a quarter from 10 s to 10 million s; the last edge only closes the last band."""
-    steps = int(np.log(1e6) / np.log(BAND_RATIO)) + 1
-    return np.concatenate([[0.0], 10.0 * BAND_RATIO ** np.arange(steps), [1e12]])
-
-
-def decisions_table(most: int) -> Decisions:
-    return Decisions(length=ints(1), rows=table(DECISION, {"action": ints(most)}))
-
-
-def state_of(jobs: Table, shapes: Sequence[SiteShape], queues: Sequence[QueueShape] = ()) -> State:
-    """Return a state with empty lanes and nothing learned."""
-    sites, nodes = sites_table(shapes, len(jobs)), [units for shape in shapes for units in shape.node_units]
-    kinds, edges = int(jobs.kind.max(initial=0)) + 1, band_edges_s()
-    slices = int(min(sites.capacity.sum(), len(jobs) * int(sites.node_count.max(initial=1)))) + 1
-    return State(
-        jobs=jobs,
-        sites=sites,
-        node_free=np.array(nodes, np.int64),
-        node_scratch=ints(len(nodes)),
-        slices=table(SLICE, {"next": np.append(np.arange(1, slices), -1)}),
-        running=ints(int((np.minimum(sites.capacity, len(jobs)) + 1).sum()), -1),
-        link_gib_per_s=np.full((len(sites), len(sites)), np.inf),
-        lanes=lanes_table(jobs, sites),
-        order=ints(len(jobs), -1),
-        scratch=ints(len(jobs) + 1),
-        queues=queues_table(queues),
-        bands=table(BAND, {"edge_s": edges}),
-        kind_ended=np.zeros((kinds, len(edges) - 1)),
-        kind_entered=np.zeros((kinds, len(edges) - 1)),
-        history_s=np.zeros((kinds + 1, REMEMBERED)),
-        history_count=ints(kinds + 1),
-        marks=floats(3),
-    )

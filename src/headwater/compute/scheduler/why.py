@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from headwater.compute.scheduler.matching import ALLOWED, FORBIDS
+from headwater.compute.scheduler.shapes import SiteShape, in_order
+from headwater.compute.scheduler.speeds import BASES
 from headwater.compute.scheduler.state import (
     BACKFILLED,
+    BEFORE_WINDOW,
     BEHIND_HEAD,
     DELAYS_HEAD,
+    MADE_LARGER,
+    MADE_SMALLER,
+    NO_HOST_ROOM,
     NO_NODE,
     NO_ROOM,
     NOT_ASKED,
+    NOWHERE,
     OUTRANKED,
     OVER_QUOTA,
+    RECLAIMED,
     RUNNING,
     STARTED,
     TOO_LARGE,
+    WINDOW_OPENED,
+    Rules,
     State,
 )
 
@@ -31,6 +44,13 @@ CODES = {
     TOO_LARGE: "too_large",
     OUTRANKED: "outranked",
     BACKFILLED: "backfilled",
+    NOWHERE: "nowhere",
+    NO_HOST_ROOM: "no_host_room",
+    BEFORE_WINDOW: "before_window",
+    WINDOW_OPENED: "window_opened",
+    RECLAIMED: "reclaimed",
+    MADE_SMALLER: "made_smaller",
+    MADE_LARGER: "made_larger",
 }
 
 
@@ -52,10 +72,18 @@ class Facts:
     site: str
     other: str
     queue: str
-    held: int
-    quota: int
+    held: float
+    asked: float
+    """Normalised units, as quotas count."""
+    quota: float
     most_free: int
     free: int
+    cpus: float
+    memory_gib: float
+    cpus_free: float
+    memory_free_gib: float
+    window: str
+    forbidden: str
 
 
 Words = Callable[[Facts], tuple[str, str]]
@@ -80,40 +108,125 @@ WORDS: dict[str, Words] = {
         "A job ahead ending before its estimate, or a shorter time limit.",
     ),
     "over_quota": lambda f: (
-        f"The queue {f.queue} holds {f.held} of its {f.quota} units and {f.units} more are asked.",
-        f"{f.held + f.units - f.quota} units of {f.queue} given back, or a larger quota.",
+        f"The queue {f.queue} holds {f.held:g} of its {f.quota:g} units and {f.asked:g} more are asked.",
+        f"{f.held + f.asked - f.quota:g} units of {f.queue} given back, or a larger quota.",
     ),
     "outranked": lambda f: (
         f"It was stopped so that {f.other}, which comes first under this policy, can run.",
         "Free units after the jobs that come first.",
     ),
+    "reclaimed": lambda f: (
+        f"It was stopped so that {f.other}, whose queue had less than its share, can run; of those that could be, it lost least work.",
+        f"Units free for {f.queue}.",
+    ),
+    "no_host_room": lambda f: (
+        f"{f.units} units are free, but it asks {f.cpus:g} CPUs and {f.memory_gib:g} GiB of a host, and at most {f.cpus_free:g} CPUs and "
+        f"{f.memory_free_gib:.4g} GiB are free on one.",
+        "CPUs or memory of a host given back.",
+    ),
+    "before_window": lambda f: (f"It fits, but would still run when {f.window}.", "A shorter time limit, or the end of the window."),
+    "window_opened": lambda f: (f"It was stopped because {f.window}, and it had run past its time.", "The end of the window."),
+    "nowhere": lambda f: (f"No site may run it: {f.forbidden}.", "Other chips, less memory or fewer tags in the request; or such a site."),
+    "made_smaller": lambda f: (f"It runs on, on {f.units} units, so that {f.other} can start.", ""),
+    "made_larger": lambda f: (f"It runs on, on {f.units} units: nobody waits for those it took.", ""),
     "too_large": lambda f: (f"{f.units} units are asked and no site it may use has as many.", "Fewer units, or a larger site."),
     "behind": lambda _: ("The pass ended before it: no units were left, or a job ahead blocks this queue.", "The jobs ahead starting."),
 }
 
 
-def explain(state: State, row: int, jobs: Sequence[str], sites: Sequence[str], queues: Sequence[str]) -> Reason:
+def explain(state: State, row: int, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> Reason:
     """Return why the job in this row runs or waits, after a decision."""
     code = CODES.get(int(state.jobs.reason[row]), "behind")
     if code == "behind" and state.jobs.state[row] == RUNNING:
-        return Reason(job=jobs[row], code="running", why=f"It runs on {sites[int(state.jobs.site[row])]} and nothing changed that.")
+        return Reason(job=jobs[row], code="running", why=f"It runs on {sites[int(state.jobs.site[row])].name} and nothing changed that.")
     why, unblocks = WORDS[code](facts_for(state, row, jobs, sites, queues))
     return Reason(job=jobs[row], code=code, why=why, unblocks=unblocks)
 
 
-def facts_for(state: State, row: int, jobs: Sequence[str], sites: Sequence[str], queues: Sequence[str]) -> Facts:
+def facts_for(state: State, row: int, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> Facts:
     """Return the figures about a job for its words."""
-    job, table = state.jobs[row], state.sites
-    usable = [s for s in range(len(table)) if table.up[s] and table.lane[s] == job.lane and job.home in (-1, s)]
-    other, over_quota = int(job.because_of), int(job.reason) == OVER_QUOTA
-    queue = other if over_quota else int(job.queue)
+    job, table, reason = state.jobs[row], state.sites, int(state.jobs.reason[row])
+    usable = [s for s in range(len(table)) if table.up[s] and table.lane[s] == job.lane and job.home in (-1, s) and allowed(state, row, s)]
+    other = int(job.because_of)
+    queue = other if reason == OVER_QUOTA else int(job.queue)
+    hosts = state.hosts[sorted({int(table.host[s]) for s in usable})]
+    emptiest = hosts[np.lexsort((-hosts.memory_free, -hosts.cpu_free))][:1]
+    names_a_job = reason not in (OVER_QUOTA, BEFORE_WINDOW, WINDOW_OPENED) and 0 <= other < len(jobs)
     return Facts(
         units=int(job.units),
-        site=sites[int(job.site)] if job.site >= 0 else "no site",
-        other=jobs[other] if 0 <= other < len(jobs) and not over_quota else "the job ahead",
+        site=sites[int(job.site)].name if job.site >= 0 else "no site",
+        other=jobs[other] if names_a_job else "the job ahead",
         queue=queues[queue],
-        held=int(state.queues.held[queue]),
-        quota=int(state.queues.quota[queue]),
+        held=float(state.queues.held[queue]),
+        asked=float(job.units * min((table.unit_weight[s] for s in usable), default=1.0)),
+        quota=float(state.queues.quota[queue]),
         most_free=max((int(table.free[s]) for s in usable), default=0),
         free=sum(int(table.free[s]) for s in usable),
+        cpus=int(job.cpu_milli) / 1000,
+        memory_gib=int(job.memory_mib) / 1024,
+        cpus_free=float(emptiest.cpu_free.sum()) / 1000,
+        memory_free_gib=float(emptiest.memory_free.sum()) / 1024,
+        window=window_words(sites, other) if reason in (BEFORE_WINDOW, WINDOW_OPENED) else "",
+        forbidden="; ".join(f"{sites[s].name}, because {rule}" for s, rule in forbidden(state, row)) if reason == NOWHERE else "",
     )
+
+
+def allowed(state: State, row: int, site: int) -> bool:
+    return bool(state.match.rule[state.jobs.cls[row], site] == ALLOWED)
+
+
+def forbidden(state: State, row: int) -> list[tuple[int, str]]:
+    """Return the sites of the job's lane that its class may not use, with the rule in words."""
+    job = state.jobs[row]
+    rules = [(site, int(state.match.rule[job.cls, site])) for site in range(len(state.sites)) if state.sites.lane[site] == job.lane]
+    return [(site, FORBIDS[rule]) for site, rule in rules if rule != ALLOWED]
+
+
+def window_words(sites: Sequence[SiteShape], row: int) -> str:
+    """Return what opens, in words; `row` counts the windows as the scheduler's table does."""
+    listed = [(site.name, window) for site in sites for window in in_order(site.windows)]
+    if not 0 <= row < len(listed):
+        return "a window opens"
+    name, window = listed[row]
+    units = "all" if window.units is None else f"{window.units} units"
+    purpose = "maintenance" if window.queue is None else f"the queue {window.queue}"
+    because = f" ({window.reason})" if window.reason else ""
+    return f"{units} of {name} are kept for {purpose}{because} from second {window.from_s:g} to {window.to_s:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """What one site is to one job: forbidden by a rule, or how fast it would run there, how long staging takes, and its score."""
+
+    site: str
+    forbidden: str
+    free: int
+    speed: float
+    speed_basis: str
+    stage_s: float
+    egress_fen: float
+    score: float
+    """What placement weighs, as things are after the decision: the lowest is wanted most."""
+
+
+def considered(state: State, rules: Rules, row: int, sites: Sequence[SiteShape], now_s: float) -> tuple[Considered, ...]:
+    """Return every site of the job's lane as the decision saw it, those it may use by score first."""
+    from headwater.compute.scheduler.snapshot_kernel import score_of
+
+    job, found = state.jobs[row], []
+    for site in (int(row) for row in np.flatnonzero(state.sites.lane == job.lane)):
+        pair = state.match[job.cls, site]
+        may = pair.rule == ALLOWED and job.home in (-1, site)
+        found.append(
+            Considered(
+                site=sites[site].name,
+                forbidden="" if may else FORBIDS.get(int(pair.rule), "the job is bound to another site"),
+                free=int(state.sites.free[site]),
+                speed=float(pair.speed),
+                speed_basis=BASES[int(pair.basis)],
+                stage_s=float(job.input_gib * pair.stage_s_per_gib) if may else float("inf"),
+                egress_fen=float(job.input_gib * pair.egress_fen_per_gib) if may else float("inf"),
+                score=float(score_of(state, rules, row, int(site), now_s)) if may else float("inf"),
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (one.forbidden != "", one.score)))

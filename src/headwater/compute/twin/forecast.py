@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.compute.scheduler.decide import Request, snapshot
 from headwater.compute.scheduler.policy import Policy
-from headwater.compute.scheduler.state import QueueShape, SiteShape, decisions_table, floats, ints, table
+from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
+from headwater.compute.scheduler.snapshot import snapshot
+from headwater.compute.scheduler.tables import decisions_table, floats, ints, most_decisions, table
 
 SHARES = (0.5, 1.0, 2.0)
 """Run times as shares of the estimates: what the interval covers."""
@@ -63,7 +64,7 @@ def _starts(
     from headwater.compute.twin.simulate_kernel import CHANGE, DONE, FULL, MOMENT, SEGMENT, TRUTH, World, advance
 
     state, rules = snapshot(requests, sites, queues, now_s), policy.rules()
-    most = min(2 * len(requests), 2 * int(state.sites.capacity.sum())) + 2
+    most = most_decisions(state)
     room = 4 * len(requests) + 8 * most
     length = np.array([max((r.estimate_s or 0.0) * share, r.attained_s) for r in requests], np.float64)
     world = World(

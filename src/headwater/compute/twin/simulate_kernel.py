@@ -13,15 +13,16 @@ import numpy as np
 from headwater.compute.scheduler.compiled import compiled, compiled_entry
 from headwater.compute.scheduler.decide_kernel import admit, bring_back, complete, decide_lane, look_again
 from headwater.compute.scheduler.order_kernel import next_change_s
-from headwater.compute.scheduler.state import RUNNING, STOP, TOO_LARGE, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.placement_kernel import could_run
+from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, START, STOP, Decisions, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.window_kernel import next_edge_s
 
 DONE, MORE, FULL = range(3)
-
 
 TRUTH = np.dtype([("duration_s", np.float64), ("end_s", np.float64), ("version", np.int64), ("segment", np.int64)])
 MOMENT = np.dtype([("at_s", np.float64), ("job", np.int64), ("version", np.int64)])
 CHANGE = np.dtype([("at_s", np.float64), ("site", np.int64), ("up", np.int64)])
-SEGMENT = np.dtype([("from_s", np.float64), ("to_s", np.float64), ("job", np.int64), ("site", np.int64)])
+SEGMENT = np.dtype([("from_s", np.float64), ("to_s", np.float64), ("job", np.int64), ("site", np.int64), ("units", np.int64)])
 
 
 class World(NamedTuple):
@@ -92,6 +93,8 @@ def next_moment(state: State, world: World) -> float:
     moment = world.due.at_s[0] if world.counts[DUE] > 0 else np.inf
     if world.counts[ARRIVED] < len(state.jobs):
         moment = min(moment, state.jobs.submit_s[world.counts[ARRIVED]])
+    if world.counts[ENDED] + world.counts[REFUSED] < len(state.jobs):
+        moment = min(moment, next_edge_s(state, world.clock_s[0]))
     if world.counts[OUTAGES] < len(world.outages):
         moment = min(moment, world.outages.at_s[world.counts[OUTAGES]])
     return float(moment)
@@ -123,6 +126,14 @@ def close_segment(world: World, job: int, now_s: float) -> None:
 
 
 @compiled
+def open_segment(world: World, job: int, site: int, units: int, now_s: float) -> None:
+    cell = world.counts[LOGGED]
+    world.counts[LOGGED] += 1
+    world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.log.units[cell] = now_s, job, site, units
+    world.truth.segment[job] = cell
+
+
+@compiled
 def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
     """Take sites away or bring them back; their jobs wait again."""
     sites = state.sites
@@ -139,12 +150,13 @@ def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: D
 
 
 @compiled
-def could_run(jobs: Table, sites: Table, job: int) -> bool:
-    """Whether any site, up or down, is large enough."""
+def mark_edges(state: State, world: World, now_s: float) -> None:
+    """Have the lanes decided whose sites' windows open or end now."""
+    sites, windows = state.sites, state.windows
     for site in range(len(sites)):
-        if sites.lane[site] == jobs.lane[job] and jobs.home[job] in (-1, site) and jobs.units[job] <= sites.capacity[site]:
-            return True
-    return False
+        for window in range(sites.first_window[site], sites.first_window[site] + sites.window_count[site]):
+            if windows.from_s[window] == now_s or windows.to_s[window] == now_s:
+                world.dirty[sites.lane[site]] = 1
 
 
 @compiled
@@ -153,29 +165,28 @@ def take_arrivals(state: State, rules: Rules, world: World, now_s: float) -> Non
     while world.counts[ARRIVED] < len(jobs) and jobs.submit_s[world.counts[ARRIVED]] <= now_s:
         job = world.counts[ARRIVED]
         world.counts[ARRIVED] += 1
-        if could_run(jobs, state.sites, job):
+        jobs.reason[job] = could_run(state, rules, job)
+        if jobs.reason[job] == NOT_ASKED:
             admit(state, rules, job)
             world.dirty[jobs.lane[job]] = 1
         else:
-            jobs.reason[job] = TOO_LARGE
             world.counts[REFUSED] += 1
 
 
 @compiled
 def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
     """Do what a decision said: open and close run segments, and note when jobs will end."""
-    jobs, sites = state.jobs, state.sites
+    jobs = state.jobs
     for row in range(out.length[0]):
         job = out.rows.job[row]
-        if out.rows.action[row] == STOP:
+        if out.rows.action[row] != START:
             close_segment(world, job, now_s)
+        if out.rows.action[row] == STOP:
             continue
-        cell = world.counts[LOGGED]
-        world.counts[LOGGED] += 1
-        world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.truth.segment[job] = now_s, job, out.rows.site[row], cell
+        open_segment(world, job, out.rows.site[row], jobs.units[job], now_s)
         if jobs.state[job] == RUNNING:
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
-            world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / sites.speed[jobs.site[job]]
+            world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]
             push(world, world.truth.end_s[job], job)
             change = next_change_s(state, rules, job, now_s)
             if change < world.truth.end_s[job]:
@@ -201,6 +212,7 @@ def advance(state: State, rules: Rules, world: World, moments: int, out: Decisio
         world.clock_s[0] = now_s
         end_jobs(state, rules, world, now_s)
         apply_outages(state, rules, world, now_s, out)
+        mark_edges(state, world, now_s)
         take_arrivals(state, rules, world, now_s)
         for lane in range(len(world.dirty)):
             if world.dirty[lane] == 1:

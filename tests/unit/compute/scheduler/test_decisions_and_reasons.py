@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.compute.scheduler.decide import Request, decide
+from headwater.compute.scheduler.decide import decide
 from headwater.compute.scheduler.policy import check, load
-from headwater.compute.scheduler.state import QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.trace import trace_of
 from headwater.core.errors import BadInput

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.compute.scheduler.decide import decide
 from headwater.compute.scheduler.policy import Policy, check, load
-from headwater.compute.scheduler.state import QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 from headwater.compute.twin.simulate import Outage, Run, Setting, simulate
 from headwater.compute.twin.trace import Trace, trace_of
 
@@ -192,8 +193,6 @@ def test_no_job_is_lost_when_a_site_goes_and_comes_back(policy: Policy, rows, at
 
 
 def test_priority_stops_the_jobs_that_lose_least_since_their_checkpoint():
-    from headwater.compute.scheduler.decide import Request, decide
-
     policy = check({"name": "p", "order": {"by": "priority"}, "preemption": {"when": "by_priority"}}, "t")
     running = [
         Request(name="just saved", submit_s=0, units=4, checkpoint_s=60, attained_s=121, site="one", started_s=0, starts=1),

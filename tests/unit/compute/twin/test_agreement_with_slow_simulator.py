@@ -9,7 +9,7 @@ import pytest
 from slow_simulator import Job, Pool, easy, simulate_preempting_slowly, simulate_slowly, step_over, strict
 
 from headwater.compute.scheduler.policy import Policy, check, load
-from headwater.compute.scheduler.state import SiteShape
+from headwater.compute.scheduler.shapes import SiteShape
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.trace import Trace, trace_of
 from headwater.compute.twin.traces import read_trace

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.compute.scheduler.decide import Request
 from headwater.compute.scheduler.policy import load
-from headwater.compute.scheduler.state import QueueShape, SiteShape
+from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 from headwater.compute.twin.forecast import forecast
 
 ONE = (SiteShape(name="one", node_units=(8,)),)

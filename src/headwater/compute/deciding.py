@@ -1,0 +1,107 @@
+"""What becomes of each queued job now: the policy's plan, held against what is really free. Pure.
+
+The plan comes from the scheduler's core and never gives out more than there is. Two things remain here: a job that could never run
+where it is sent is refused, and a start whose room is still being given up by a job that stops waits until it is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from headwater.compute.admission import free_of, lacking, never
+from headwater.compute.jobs import Job, State
+from headwater.compute.scheduler.decide import Plan
+from headwater.compute.scheduler.why import Reason
+from headwater.compute.situation import Facts, Situation, plan, situation
+from headwater.compute.work import Capacity
+
+
+class Verdict(StrEnum):
+    """What to do with a job."""
+
+    START = "start"
+    WAIT = "wait"
+    STOP = "stop"
+    """Stop it, so that another can start; it waits again, and goes on from its checkpoint."""
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is to become of a job now, and why. `unblocks` is for one that waits; `other` the job that one is stopped for."""
+
+    job: str
+    verdict: Verdict
+    code: str
+    reason: str
+    unblocks: str = ""
+    other: str | None = None
+
+
+NO_ROOM = frozenset({"no_room", "fragmented", "no_host_room"})
+
+Heard = Callable[[Situation, Plan], None]
+
+
+def unheard(given: Situation, planned: Plan) -> None:
+    """Hear a plan and do nothing."""
+
+
+def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
+    """Return a decision for every queued job, and for every running one that is to stop; `heard` is told each plan as it is made."""
+    impossible = {job.id: why for job in facts.queued if (why := never(job.spec.resources, job.engine, facts.capacity))}
+    made = [Decision(job=job, verdict=Verdict.NEVER, code="never", reason=why) for job, why in impossible.items()]
+    facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in impossible))
+    for engine in sorted({job.engine for job in facts.queued}):
+        given = situation(facts, engine)
+        planned = plan(given)
+        heard(given, planned)
+        fresh = _checked(facts, engine, planned)
+        made += fresh
+        started = {one.job for one in fresh if one.verdict is Verdict.START}
+        here = tuple(replace(job, state=State.STARTING, started_at=facts.now) for job in facts.queued if job.id in started)
+        facts = replace(facts, active=(*facts.active, *here), queued=tuple(job for job in facts.queued if job.id not in started))
+    return tuple(made)
+
+
+def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
+    """Return an engine's plan as decisions, in its order, each start held against what is free once those before it have theirs."""
+    whole = facts.capacity[engine]
+    free = free_of(whole, [job.spec.resources for job in facts.active if job.engine == engine])
+    known = {job.id: job for job in (*facts.active, *facts.queued)}
+    made = []
+    for place, action in enumerate(planned.actions):
+        job = known[action.job]
+        if not action.start:
+            other = next((later.job for later in planned.actions[place:] if later.start), None)
+            made.append(Decision(job=job.id, verdict=Verdict.STOP, code=action.reason.code, reason=action.reason.why, other=other))
+        elif job.state is State.QUEUED:
+            made.append(_start(job, action.reason, whole, free))
+            free = free_of(free, [job.spec.resources]) if made[-1].verdict is Verdict.START else free
+    waiting = [reason for reason in planned.waiting if known[reason.job].state is State.QUEUED]
+    return made + [_wait(known[reason.job], reason, free, first=place == 0) for place, reason in enumerate(waiting)]
+
+
+def _start(job: Job, reason: Reason, whole: Capacity, free: Capacity) -> Decision:
+    if lack := lacking(job.spec.resources, free):
+        told = f"waits on engine '{job.engine}' for room that another job is giving up: it asks for {lack} free"
+        return Decision(job=job.id, verdict=Verdict.WAIT, code="making_room", reason=told, unblocks="That job's end.")
+    room = f"engine '{job.engine}' had {free.cpus:g} of {whole.cpus:g} CPUs and {free.memory_gib:.1f} GiB free"
+    told = f"{room}; first in its queue" if reason.code == "started" else f"{room}; {reason.why}"
+    return Decision(job=job.id, verdict=Verdict.START, code=reason.code, reason=told)
+
+
+def _wait(job: Job, reason: Reason, free: Capacity, *, first: bool) -> Decision:
+    """Return why a job waits. A pass that found nothing free looked at no job; then the first of them waits for room like any other."""
+    lack, code = lacking(job.spec.resources, free), reason.code
+    if code == "behind" and first and lack:
+        code = "no_room"
+    if code == "behind":
+        told, unblocks = f"waits its turn on engine '{job.engine}', behind jobs that come before it", "The jobs ahead of it starting."
+    elif code in NO_ROOM and lack:
+        told, unblocks = f"waits on engine '{job.engine}': it asks for {lack} free", "Running jobs ending."
+    else:
+        told, unblocks = f"waits on engine '{job.engine}': {reason.why}", reason.unblocks
+    return Decision(job=job.id, verdict=Verdict.WAIT, code=code, reason=told, unblocks=unblocks)

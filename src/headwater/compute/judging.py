@@ -1,0 +1,65 @@
+"""What the dispatcher decides with: the policy as it is now, the quotas, and what earlier runs teach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from headwater.compute import deciding, prediction, quotas
+from headwater.compute.deciding import Decision, Heard
+from headwater.compute.jobs import Job
+from headwater.compute.policy_file import PolicyFile
+from headwater.compute.prediction import Expected, History
+from headwater.compute.scheduler.policy import Policy
+from headwater.compute.situation import Facts
+from headwater.compute.work import Capacity
+from headwater.core.settings import Settings
+
+STRICT_WINDOW, WINDOW = 16, 256
+"""How many of the oldest queued jobs are looked at in a turn: a policy that nobody overtakes needs few, as only the first can start."""
+LEARN_AGAIN_S = 10.0
+
+
+class Judge:
+    """Decides turn by turn, and tells what it would expect."""
+
+    def __init__(self, settings: Settings, *, heard: Heard = deciding.unheard) -> None:
+        """Read the policy. Raises NotFound or BadPolicy where it cannot be read."""
+        self.file = PolicyFile(settings.policy)
+        self._heard = heard
+        self._history = History()
+        self._learned_s = -LEARN_AGAIN_S
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that decides now."""
+        return self.file.current()
+
+    @property
+    def window(self) -> int:
+        """How many queued jobs to show `decide`."""
+        policy = self.policy
+        strict = policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never"
+        return STRICT_WINDOW if strict else WINDOW
+
+    def decide(
+        self, connection: Connection, *, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity], now: datetime
+    ) -> tuple[Decision, ...]:
+        """Return what becomes of each queued job, and which running ones are to stop."""
+        policy = self.policy
+        expected = self.expected(connection, (*queued, *active)) if policy.estimates.source == "history" else {}
+        facts = Facts(
+            now=now, queued=queued, active=active, capacity=capacity, quotas=quotas.listed(connection), policy=policy, expected=expected
+        )
+        return deciding.decisions(facts, self._heard)
+
+    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, Expected]:
+        """Return the run times to expect of some jobs, by job; what was learned lasts ten seconds."""
+        if time.monotonic() > self._learned_s + LEARN_AGAIN_S:
+            self._history, self._learned_s = History(prediction.runs(connection)), time.monotonic()
+        history = self._history
+        found = {job.id: history.expect(prediction.likeness_of(job)) for job in asked}
+        return {job: one for job, one in found.items() if one is not None}

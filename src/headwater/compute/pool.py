@@ -1,0 +1,77 @@
+"""What there is to give out: the engines as the dispatcher last saw them, and as rows of the scheduler's sites.
+
+An engine is one row that counts thousandths of a CPU, and one row for each of its chips that counts accelerators. All draw on the
+CPUs and memory of the same host, so that none is given out twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import JSON, Column, Connection, Float, String, Table, delete, insert, select
+
+from headwater.compute.scheduler.shapes import SiteShape
+from headwater.compute.work import Capacity
+from headwater.core.db import UtcTime, metadata
+from headwater.core.steps import Resources
+
+MILLI, MIB_A_GIB = 1000, 1024
+ROUNDING = 1e-6
+"""Of a unit: what a decimal fraction may be off in binary."""
+
+engines = Table(
+    "engine",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("cpus", Float, nullable=False),
+    Column("memory_gib", Float, nullable=False),
+    Column("accelerators", JSON, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+)
+
+
+def note(connection: Connection, seen: Mapping[str, Capacity], *, at: datetime) -> None:
+    """Record the engines that there are now, in place of those before."""
+    connection.execute(delete(engines))
+    for name, whole in seen.items():
+        told = {"cpus": whole.cpus, "memory_gib": whole.memory_gib, "accelerators": dict(whole.accelerators)}
+        connection.execute(insert(engines).values(name=name, seen_at=at, **told))
+
+
+def noted(connection: Connection) -> dict[str, Capacity]:
+    """Return the engines that were recorded last."""
+    rows = connection.execute(select(engines).order_by(engines.c.name))
+    return {row.name: Capacity(cpus=row.cpus, memory_gib=row.memory_gib, accelerators=row.accelerators) for row in rows}
+
+
+def cpu_milli(asked: Resources) -> int:
+    """Return thousandths of a CPU that a job takes, rounded up."""
+    return math.ceil(asked.cpus * MILLI - ROUNDING)
+
+
+def memory_mib(asked: Resources) -> int:
+    """Return MiB of memory that a job takes, rounded up."""
+    return math.ceil(asked.memory_gib * MIB_A_GIB - ROUNDING)
+
+
+def row_of(engine: str, asked: Resources) -> str:
+    """Return the name of the only site row on which a job of this engine may run."""
+    return next((f"{engine}/{chip}" for chip, count in sorted(asked.accelerators.items()) if count > 0), engine)
+
+
+def units_of(asked: Resources) -> int:
+    """Return the units that a job takes of its row: accelerators, or thousandths of a CPU where it asks for none."""
+    return max(asked.accelerators.values(), default=0) or cpu_milli(asked)
+
+
+def rows(engine: str, whole: Capacity, lane: int) -> tuple[SiteShape, ...]:
+    """Return an engine as rows of sites."""
+    milli = (math.floor(whole.cpus * MILLI + ROUNDING),)
+    mib = (math.floor(whole.memory_gib * MIB_A_GIB + ROUNDING),)
+    host = SiteShape(
+        name=engine, node_units=milli, lane=lane, unit_weight=1 / MILLI, node_cpu_milli=milli, node_memory_mib=mib, host=engine
+    )
+    pools = sorted((chip, count) for chip, count in whole.accelerators.items() if count > 0)
+    return host, *(SiteShape(name=f"{engine}/{chip}", node_units=(count,), lane=lane, host=engine, chip=chip) for chip, count in pools)
