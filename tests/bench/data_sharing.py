@@ -55,7 +55,8 @@ from delta_sharing.protocol import AddFile, DeltaSharingProfile, Table
 from delta_sharing.reader import DeltaSharingReader
 from delta_sharing.rest_client import DataSharingRestClient
 
-profile, plain, names, rounds, downloads, name = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
+profile, plain, names, rounds, downloads, name = sys.argv[1:]
+names, rounds, downloads = json.loads(names), int(rounds), int(downloads)
 rest = DataSharingRestClient(DeltaSharingProfile.read_from_file(profile))
 table = Table(name, "open", "transport")
 
