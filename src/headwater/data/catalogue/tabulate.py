@@ -29,7 +29,7 @@ FOLDER = "table"
 SHOWN = 5
 LARGEST_CSV_MIB = 256
 """CSV is held in memory while it is checked; larger tables come as Parquet."""
-UNPACKED_TIMES, READ_TIMES = 4, 16
+UNPACKED_TIMES, READ_TIMES = 4, 4
 """How far a Parquet file may go beyond the limit unpacked, by its own word and once it is read."""
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
@@ -204,10 +204,21 @@ def _read_through(batches: Iterable[Any], name: str, largest_mib: int) -> int:
     rows = read = 0
     for batch in batches:
         rows += batch.num_rows
-        read += batch.nbytes
+        read += sum(_spelled_out(column) for column in batch.columns)
         if read > largest_mib * MIB:
             raise LimitExceeded(f"The table holds more than {read / MIB:.0f} MiB unpacked.", "Split it.", where=name)
     return rows
+
+
+def _spelled_out(column: Any) -> int:
+    """Return the bytes of a column with each repeated text counted as often as it stands there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
 
 
 def _arrow_columns(schema: Any, described: Sequence[ColumnRule], where: str) -> tuple[Column, ...]:
