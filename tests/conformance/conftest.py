@@ -27,7 +27,7 @@ from headwater.data.catalogue import describe, publishing, sets
 from tests.flow.data.authorisation.cases import desk_on
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CLIENTS = Path(os.environ.get("HEADWATER_TEST_CLIENTS") or REPOSITORY / "build" / "clients") / "bin" / "python"
+CLIENTS = Path(os.environ.get("TEST_CLIENTS") or REPOSITORY / "build" / "clients") / "bin" / "python"
 LINK_MINUTES = 0.1
 DISTRICT = "city/haidian"
 STOPS = "编号,站名,lat,lon,opened\n1,西直门,39.94,116.35,1984-09-20\n2,东直门,39.94,116.43,1984-09-20\n3,=1+1,39.9,116.4,\n"

@@ -40,6 +40,14 @@ def test_old_versions_stay_readable(read: dict[str, Any]) -> None:
     assert (read["new"], read["old"], read["versions"]) == (4, 3, [2, 1])
 
 
+def test_changes_between_versions_are_told_as_inserted_and_deleted_rows(read: dict[str, Any]) -> None:
+    first = [[1, "insert", number] for number in (1, 2, 3)]
+    second = [[2, "delete", number] for number in (1, 2, 3)] + [[2, "insert", number] for number in (1, 2, 3, 4)]
+    assert read["changes"] == first + second
+    assert read["newest_changes"] == 7
+    assert read["changes_refused"] == [400, 404, 400, 400]
+
+
 def test_the_schema_comes_with_delta_types(read: dict[str, Any]) -> None:
     assert [(one["name"], one["type"]) for one in read["metadata"]] == [
         ("编号", "long"),

@@ -155,7 +155,7 @@ def test_ranges_that_are_none_or_too_many_do_no_harm(portal: Portal, asked: str,
         ("/dataset/bus-stops/versions/99/files/stops.csv", 404),
         ("/dataset/bus-stops/versions/1/files/none.csv", 404),
         ("/dataset/%0d%0aset-cookie:x", 404),
-        ("/data/signed/forged/stops.csv", 403),
+        ("/data/signed/forged/stops.csv", 404),
     ],
 )
 def test_what_is_not_there_or_wrong_is_told(portal: Portal, path: str, status: int) -> None:

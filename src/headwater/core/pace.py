@@ -20,15 +20,16 @@ class Pace:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, caller: str, now_s: float) -> float:
-        """Take one request of the caller's and return 0, or return the seconds until there is one to take."""
+    def take(self, caller: str, now_s: float, cost: int = 1) -> float:
+        """Take a request of the caller's, or as many as it costs, and return 0; else return the seconds until they are there."""
         if self.per_minute == 0:
             return 0.0
         with self._lock:
             left, then = self._left.pop(caller, (float(self.per_minute), now_s))
             left = min(float(self.per_minute), left + max(0.0, now_s - then) * self.per_minute / 60)
-            taken = left >= 1
-            self._left[caller] = (left - taken, now_s)
+            cost = min(cost, self.per_minute)
+            taken = left >= cost
+            self._left[caller] = (left - cost if taken else left, now_s)
             if len(self._left) > MOST_CALLERS:
                 self._left.popitem(last=False)
-        return 0.0 if taken else (1 - left) * 60 / self.per_minute
+        return 0.0 if taken else (cost - left) * 60 / self.per_minute

@@ -97,6 +97,8 @@ class Public:
     """Why nobody need sign in: it stands in the API's document."""
     bare_token: bool = False
     """Whether the Authorization header may hold the token alone, and cookies do not count: as clients of CKAN send it."""
+    cost: int = 1
+    """How many requests one counts as, for what takes the server long."""
 
     async def __call__(self, request: Request) -> Actor | None:
         """Return who is asking, if they say so. Raises NotSignedIn for a wrong token, TooMany for a stranger in a hurry."""
@@ -106,7 +108,7 @@ class Public:
         if not self.bare_token and request.method in SAFE_METHODS and session(request):
             with contextlib.suppress(NotSignedIn):  # a session that has ended is no reason to keep anyone from what is for all
                 return await run_in_threadpool(signed_in, request)
-        _keep_pace(request)
+        _keep_pace(request, self.cost)
         return None
 
     def _token(self, request: Request) -> str | None:
@@ -114,14 +116,14 @@ class Public:
         return bearer(request) or (whole if self.bare_token and whole and " " not in whole else None)
 
 
-def public(because: str, *, bare_token: bool = False) -> Public:
+def public(because: str, *, bare_token: bool = False, cost: int = 1) -> Public:
     """Return the dependency of a route that is for all, with the reason why."""
-    return Public(because=because, bare_token=bare_token)
+    return Public(because=because, bare_token=bare_token, cost=cost)
 
 
-def _keep_pace(request: Request) -> None:
+def _keep_pace(request: Request, cost: int) -> None:
     pace, caller = cast("Pace", request.app.state.pace), request.client.host if request.client else ""
-    wait_s = pace.take(caller, time.monotonic())
+    wait_s = pace.take(caller, time.monotonic(), cost)
     if wait_s > 0:
         raise TooMany(
             f"More than {pace.per_minute} requests in a minute came from this address.",

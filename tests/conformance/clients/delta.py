@@ -106,6 +106,13 @@ found["refused"] = {
     "page": refused(lambda: rest.list_shares(page_token="forged")),
     "results": refused(lambda: rest.list_shares(max_results=-1)),
 }
+changes = delta_sharing.load_table_changes_as_pandas(at("bus-stops"), starting_version=1, ending_version=2)
+found["changes"] = sorted([int(row["_commit_version"]), row["_change_type"], int(row["编号"])] for _, row in changes.iterrows())
+found["newest_changes"] = len(delta_sharing.load_table_changes_as_pandas(at("bus-stops"), starting_version=2))
+found["changes_refused"] = [
+    refused(lambda span=span: delta_sharing.load_table_changes_as_pandas(at("bus-stops"), **span))[0]
+    for span in ({}, {"starting_version": 9}, {"starting_version": 2, "ending_version": 1}, {"starting_timestamp": "soon"})
+]
 granted = DataSharingRestClient(DeltaSharingProfile(1, f"{address}/delta", sys.argv[7]), num_retries=0)
 mine = [f"{share.name}.{one.schema}.{one.name}" for share in granted.list_shares().shares for one in granted.list_all_tables(share).tables]
 found["granted"] = sorted(one for one in mine if not one.startswith("open."))

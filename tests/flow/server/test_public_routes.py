@@ -39,12 +39,17 @@ def app(site: Platform) -> FastAPI:
 
 def test_a_stranger_in_a_hurry_is_asked_to_wait_and_one_who_signs_in_is_not(app: FastAPI, token: Token) -> None:
     stranger = TestClient(app)
-    answers = [stranger.get("/catalog.ttl") for _ in range(EACH_MINUTE + 1)]
-    assert [one.status_code for one in answers] == [200] * EACH_MINUTE + [429]
+    answers = [stranger.get("/dataset/none.ttl") for _ in range(EACH_MINUTE + 1)]
+    assert [one.status_code for one in answers] == [404] * EACH_MINUTE + [429]
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
     assert answers[-1].json()["code"] == "too_many"
     reader = TestClient(app, headers={"authorization": f"Bearer {token('viewer')}"})
     assert {reader.get("/catalog.ttl").status_code for _ in range(EACH_MINUTE * 2)} == {200}
+
+
+def test_a_page_of_the_whole_catalogue_counts_as_ten_requests(app: FastAPI) -> None:
+    stranger = TestClient(app)
+    assert [stranger.get("/catalog.ttl").status_code for _ in range(2)] == [200, 429]
 
 
 def test_each_protocol_asks_to_wait_in_its_own_words(app: FastAPI) -> None:

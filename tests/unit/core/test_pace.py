@@ -28,6 +28,15 @@ def test_who_waits_as_told_is_let_in() -> None:
     assert bucket.take("a", wait_s + 0.001) == 0
 
 
+def test_what_costs_more_takes_more_and_never_more_than_there_can_be() -> None:
+    bucket = Pace(10)
+    assert [bucket.take("a", 0.0, 4), bucket.take("a", 0.0, 4)] == [0, 0]
+    wait_s = bucket.take("a", 0.0, 4)
+    assert wait_s == 2 * 60 / 10
+    assert bucket.take("a", wait_s + 0.001, 4) == 0
+    assert Pace(3).take("b", 0.0, 100) == 0
+
+
 def test_callers_do_not_share_and_zero_bounds_nobody() -> None:
     bucket = Pace(1)
     assert [bucket.take("a", 0.0), bucket.take("b", 0.0)] == [0, 0]

@@ -6,23 +6,25 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from sqlalchemy import Connection
 
 from headwater.core.identity import ROOT, Actor
 from headwater.core.web import platform_of, public
 from headwater.data import cards
 from headwater.data.authorisation.serving import serve_file
 from headwater.data.catalogue import search, sets, views
-from headwater.data.catalogue.sets import File, Filters
-from headwater.data.protocols import frictionless, offers
+from headwater.data.catalogue.sets import File, Filters, Page
+from headwater.data.protocols import counting, frictionless, offers
 from headwater.data.protocols.access import language_of, links_of, refuse_rows, vocabulary_of
 from headwater.data.protocols.dcat import catalog as catalogs
 from headwater.data.protocols.dcat import graph
-from headwater.data.protocols.dcat.catalog import MEDIA_TYPES, Form
+from headwater.data.protocols.dcat.catalog import MEDIA_TYPES, PER_PAGE, Form
 from headwater.data.protocols.offers import Offer
 
 router = APIRouter(tags=["protocols"])
 
 Anyone = Annotated[Actor | None, Depends(public("descriptions of public data are for all"))]
+Harvester = Annotated[Actor | None, Depends(public("harvesters read the catalogue without an account", cost=10))]
 Name = Annotated[str, Path(max_length=100, description="The data set's name or id.")]
 KINDS = {kind: {"schema": {} if kind.endswith("json") else {"type": "string"}} for kind in sorted(set(MEDIA_TYPES.values()))}
 GRAPH: dict[int | str, dict[str, Any]] = {200: {"description": "The graph.", "content": KINDS}}
@@ -37,7 +39,7 @@ BYTES: dict[int | str, dict[str, Any]] = {
 @router.get("/catalog.{form}", summary="DCAT-AP: the catalogue", response_class=Response, responses=GRAPH)
 def catalog(
     request: Request,
-    caller: Anyone,  # noqa: ARG001
+    caller: Harvester,  # noqa: ARG001
     form: Form,
     page: Annotated[int, Query(ge=1, le=10**6, description="Which page, from 1; each names the next.")] = 1,
     q: Annotated[str, Query(max_length=200, description="Only data sets in which these words stand.")] = "",
@@ -46,12 +48,12 @@ def catalog(
     platform, links = platform_of(request), links_of(request)
     vocabulary = vocabulary_of(platform)
     with platform.db.read() as connection:
-        listed = search.search(connection, q, Filters(zone=zone), limit=offers.MOST_OFFERS).found
-        found = sorted(offers.of(connection, vocabulary, listed), key=lambda one: one.dataset.id)
+        listed = _page(connection, q, Filters(zone=zone), (page - 1) * PER_PAGE)
+        shown = offers.of(connection, vocabulary, listed.found)
         publisher = offers.organisations_of(connection, [ROOT])[ROOT]
     query = str(request.url.remove_query_params("page").query)
-    shown, view = catalogs.cut(found, page, f"{links.base}/catalog.{form}{f'?{query}' if query else ''}")
-    return _graph(catalogs.write(catalogs.describe(shown, view, publisher, links), form), form)
+    at = catalogs.view(listed.total, page, f"{links.base}/catalog.{form}{f'?{query}' if query else ''}")
+    return _graph(catalogs.write(catalogs.describe(shown, at, publisher, links), form), form)
 
 
 @router.get("/dataset/{name}.{form}", summary="DCAT-AP: one data set", response_class=Response, responses=GRAPH)
@@ -101,6 +103,13 @@ def download(
     with platform.db.read() as connection:
         version = sets.version(connection, found.dataset, number)
     return serve_file(request, platform.store, version.file(file))
+
+
+def _page(connection: Connection, words: str, filters: Filters, start: int) -> Page:
+    """Return a page of data sets by id; those that words find come by how much they say of them."""
+    if words.strip():
+        return search.search(connection, words, filters, start=start, limit=PER_PAGE)
+    return counting.page(connection, [("id", False)], start=start, limit=PER_PAGE, filters=filters)
 
 
 def _offer(request: Request, name: str) -> Offer:

@@ -21,6 +21,8 @@ from headwater.data.catalogue.vocabulary import Licence, Vocabulary, Zone
 NAMES = uuid.UUID("6d1a4f3e-52b7-5f0c-9a55-0c6e1f6c2a10")
 """The name space of the stable ids that protocols ask for where the catalogue itself goes by names."""
 MOST_OFFERS = 100_000
+FOUND_BY = 8
+"""Digits of a file's id by which its data set is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,8 @@ class Offer:
         return told(texts, language)
 
     def resource_id(self, file: File) -> str:
-        """Return a file's stable id: the same in each version that has the file."""
-        return stable_id("file", f"{self.dataset.id}/{file.name}")
+        """Return a file's stable id: the same in each version that has the file, and beginning as the data set's own does."""
+        return self.dataset.id[:FOUND_BY] + stable_id("file", f"{self.dataset.id}/{file.name}")[FOUND_BY:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

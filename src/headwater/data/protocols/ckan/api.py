@@ -16,8 +16,9 @@ from headwater.core.identity import Actor
 from headwater.core.web import platform_of, public
 from headwater.data.protocols.access import language_of, links_of, vocabulary_of
 from headwater.data.protocols.ckan import envelope
+from headwater.data.protocols.ckan.calls import Call
 from headwater.data.protocols.ckan.params import Invalid, Params
-from headwater.data.protocols.ckan.reading import READING, Call
+from headwater.data.protocols.ckan.reading import READING
 from headwater.data.protocols.ckan.writing import WRITING, Change, Upload
 from headwater.data.protocols.speech import speaking
 

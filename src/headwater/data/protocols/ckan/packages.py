@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from headwater.data.catalogue.sets import File
+from headwater.data.catalogue.sets import DataSet, File
 from headwater.data.catalogue.vocabulary import Licence, Zone
 from headwater.data.protocols.offers import Links, Offer, Organisation, stable_id, told
 
@@ -161,32 +161,29 @@ def licence(row: Licence, language: str) -> dict[str, Any]:
     }
 
 
-def document(offer: Offer) -> Mapping[str, Sequence[str]]:
-    """Return the fields by which a package is found, for the query language."""
-    dataset = offer.dataset
-    zone = [offer.zone.id, stable_id("zone", offer.zone.id)] if offer.zone else []
+def document(dataset: DataSet, organisation: Organisation, licence_open: bool, files: Sequence[File] = ()) -> Mapping[str, Sequence[str]]:
+    """Return the fields by which a package is found, for the query language; those of files only where they are given."""
     return {
         "id": [dataset.id],
         "name": [dataset.name],
         "title": list(dataset.title.values()),
         "title_string": list(dataset.title.values()),
         "notes": list(dataset.about.values()),
-        "author": [offer.organisation.title],
-        "organization": [offer.organisation.slug],
-        "owner_org": [offer.organisation.id],
-        "groups": zone,
+        "author": [organisation.title],
+        "organization": [organisation.slug],
+        "owner_org": [organisation.id],
+        "groups": [dataset.zone, stable_id("zone", dataset.zone)] if dataset.zone else [],
         "tags": list(dataset.keywords),
         "license_id": [dataset.licence],
         "license": [dataset.licence],
-        "isopen": [str(offer.licence is not None and offer.licence.open).lower()],
+        "isopen": [str(licence_open).lower()],
         "openness": [dataset.openness],
         "extras_openness": [dataset.openness],
         "extras_frequency": [dataset.rhythm],
-        "res_format": [format_of(file) for file in offer.version.files],
-        "res_name": [file.name for file in offer.version.files],
+        "res_format": [format_of(file) for file in files],
+        "res_name": [file.name for file in files],
         "metadata_created": [_moment(dataset.created_at)],
         "metadata_modified": [_moment(dataset.modified_at)],
-        "version": [str(offer.version.number)],
         "state": ["active"],
         "private": ["false"],
         "capacity": ["public"],

@@ -19,7 +19,7 @@ FIELDS = frozenset(
     {
         "author", "capacity", "dataset_type", "extras_openness", "extras_frequency", "groups", "id", "isopen", "license", "license_id",
         "metadata_created", "metadata_modified", "name", "notes", "openness", "organization", "owner_org", "permission_labels",
-        "private", "res_format", "res_name", "res_url", "site_id", "state", "tags", "title", "title_string", "type", "url", "version",
+        "private", "res_format", "res_name", "site_id", "state", "tags", "title", "title_string", "type",
     }
 )  # fmt: skip
 DATES = frozenset({"metadata_created", "metadata_modified"})
@@ -55,6 +55,8 @@ class Query:
 
     words: str
     test: Test
+    fields: frozenset[str] = frozenset()
+    """What the test looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def read(text: str, *, now: datetime, words_allowed: bool) -> Query:
         raise BadInput(f"The query is {len(text)} characters long; {LONGEST} are read.", "Shorten it.")
     reader = _Reader(_tokens(text), now=now, words_allowed=words_allowed)
     test = reader.whole()
-    return Query(words=" ".join(reader.words), test=test)
+    return Query(words=" ".join(reader.words), test=test, fields=frozenset(reader.fields))
 
 
 def order(text: str) -> tuple[tuple[str, bool], ...]:
@@ -104,9 +106,10 @@ class _Reader:
         self.tokens, self.now, self.words_allowed = tokens, now, words_allowed
         self.place, self.depth = 0, 0
         self.words: list[str] = []
+        self.fields: set[str] = set()
 
     def whole(self) -> Test:
-        test = self.any_of(self.clause) if self.tokens else _always
+        test = self.any_of(self.clause) if self.tokens else always
         if self.place < len(self.tokens):
             raise self.wrong()
         return test
@@ -164,9 +167,10 @@ class _Reader:
         name = _plain(token)
         if name == "*":
             self.take("word")
-            return _always
+            return always
         if name not in FIELDS:
             raise BadInput(f"There is no field '{name[:60]}' to search in.", f"Fields: {', '.join(sorted(FIELDS))}.")
+        self.fields.add(name)
         return self.values(name)
 
     def values(self, name: str) -> Test:
@@ -182,7 +186,7 @@ class _Reader:
         if not self.words_allowed or self.depth:
             raise BadInput(f"'{token.text[:60]}' names no field.", "Write field:value, such as organization:city or tags:weather.")
         self.words.append(_plain(token))
-        return _always
+        return always
 
     def take(self, *kinds: str) -> Token:
         token = self.peek()
@@ -218,7 +222,8 @@ class _Reader:
         return _unreadable(" ".join(one.text for one in self.tokens), token.place if token else -1)
 
 
-def _always(_: Document) -> bool:
+def always(_: Document) -> bool:
+    """Pass every document."""
     return True
 
 

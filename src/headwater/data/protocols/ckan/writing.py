@@ -25,10 +25,10 @@ from headwater.data.catalogue.intake import check_file_name
 from headwater.data.catalogue.publishing import Wish
 from headwater.data.catalogue.sets import DataSet
 from headwater.data.catalogue.vocabulary import Vocabulary
-from headwater.data.protocols import offers
+from headwater.data.protocols import counting, offers
 from headwater.data.protocols.ckan import packages
 from headwater.data.protocols.ckan.params import Invalid, Params
-from headwater.data.protocols.offers import Links, Offer
+from headwater.data.protocols.offers import FOUND_BY, Links, Offer
 
 MERGED = ("title", "notes", "license_id", "maintainer_email", "title_translated", "notes_translated")
 BECAUSE = "deleted over the CKAN API"
@@ -120,18 +120,13 @@ def resource_create(change: Change) -> Any:
 
 def resource_update(change: Change) -> Any:
     """Put a file in place of another of the same name, which makes a new version. Parameters: id, upload."""
+    wanted = change.params.text("id")
     with change.platform.db.read() as connection:
-        found = next(
-            (
-                (offer, file)
-                for offer in offers.all_offers(connection, change.vocabulary)
-                for file in offer.version.files
-                if offer.resource_id(file) == change.params.text("id")
-            ),
-            None,
-        )
+        near = counting.with_ids_from(connection, wanted[:FOUND_BY])
+        held = [(offer, file) for offer in offers.of(connection, change.vocabulary, near) for file in offer.version.files]
+    found = next((pair for pair in held if pair[0].resource_id(pair[1]) == wanted), None)
     if found is None:
-        raise NotFound(f"There is no file '{change.params.text('id')[:100]}'.", "Find files with resource_search.")
+        raise NotFound(f"There is no file '{wanted[:100]}'.", "Find files with resource_search.")
     offer, file = found
     change.require(offer.dataset.organisation)
     if change.upload is None:

@@ -53,15 +53,15 @@ class View:
         return f"{self.address}{'&' if '?' in self.address else '?'}page={page}"
 
 
-def cut(found: Sequence[Offer], page: int, address: str) -> tuple[Sequence[Offer], View]:
-    """Return the data sets of one page, which are counted from 1. Raises NotFound past the last."""
-    pages = max(1, -(-len(found) // PER_PAGE))
+def view(total: int, page: int, address: str) -> View:
+    """Return what is told of one page, which are counted from 1. Raises NotFound past the last."""
+    pages = max(1, -(-total // PER_PAGE))
     if page > pages:
         raise NotFound(f"There is no page {page}.", f"The last one is {pages}.")
-    return found[(page - 1) * PER_PAGE : page * PER_PAGE], View(page=page, pages=pages, total=len(found), address=address)
+    return View(page=page, pages=pages, total=total, address=address)
 
 
-def describe(found: Sequence[Offer], view: View, publisher: Organisation, links: Links) -> Graph:
+def describe(found: Sequence[Offer], at: View, publisher: Organisation, links: Links) -> Graph:
     """Return the graph of one page of the catalogue."""
     from rdflib import RDF, Literal
 
@@ -82,12 +82,12 @@ def describe(found: Sequence[Offer], view: View, publisher: Organisation, links:
         dcat_dataset=datasets,
         dcat_service=services(writer, links),
     )
-    page = resource(view.of(view.page))
-    writer.say(catalog, hydra_view=page, hydra_totalItems=Literal(view.total))
+    page = resource(at.of(at.page))
+    writer.say(catalog, hydra_view=page, hydra_totalItems=Literal(at.total))
     writer.graph.add((page, RDF.type, term("hydra_PartialCollectionView")))
-    writer.say(page, hydra_first=resource(view.of(1)), hydra_last=resource(view.of(view.pages)))
-    writer.say(page, hydra_previous=resource(view.of(view.page - 1)) if view.page > 1 else None)
-    writer.say(page, hydra_next=resource(view.of(view.page + 1)) if view.page < view.pages else None)
+    writer.say(page, hydra_first=resource(at.of(1)), hydra_last=resource(at.of(at.pages)))
+    writer.say(page, hydra_previous=resource(at.of(at.page - 1)) if at.page > 1 else None)
+    writer.say(page, hydra_next=resource(at.of(at.page + 1)) if at.page < at.pages else None)
     return writer.graph
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from headwater.core import identity
-from headwater.core.errors import BadInput, HeadwaterError
+from headwater.core.errors import BadInput, HeadwaterError, NotFound
 from headwater.core.identity import Actor, Permission
+from headwater.core.platform import Platform
 from headwater.core.web import address_of, permitted, platform_of
 from headwater.data.authorisation import grants
 from headwater.data.authorisation.decision import Use
@@ -24,6 +24,8 @@ from headwater.data.catalogue.sets import Version
 from headwater.data.protocols import offers
 from headwater.data.protocols.access import vocabulary_of
 from headwater.data.protocols.delta import shares, wire
+from headwater.data.protocols.delta.answers import DeltaError, QueryIn, Schema, SchemasOut, Share, ShareOut, SharesOut, Table, TablesOut
+from headwater.data.protocols.delta.changes import Span, changes, chosen
 from headwater.data.protocols.delta.predicates import Condition, both, from_json
 from headwater.data.protocols.delta.shares import OPEN, Shared
 from headwater.data.protocols.delta.sql_hints import from_sql
@@ -34,76 +36,6 @@ NDJSON = "application/x-ndjson; charset=utf-8"
 VERSION_HEADER = "delta-table-version"
 CAPABILITIES = "delta-sharing-capabilities"
 TOKEN_LASTS = timedelta(days=90)
-
-
-class DeltaError(BaseModel):
-    """An error as Delta Sharing tells it."""
-
-    errorCode: str = Field(examples=["RESOURCE_DOES_NOT_EXIST"])  # noqa: N815 - the protocol's own names, here and below
-    message: str
-
-
-class Share(BaseModel):
-    """A share."""
-
-    name: str
-    id: str
-
-
-class ShareOut(BaseModel):
-    """One share."""
-
-    share: Share
-
-
-class Schema(BaseModel):
-    """A schema of a share."""
-
-    name: str
-    share: str
-
-
-class Table(BaseModel):
-    """A table of a schema."""
-
-    name: str
-    schema_: str = Field(alias="schema")
-    share: str
-    shareId: str  # noqa: N815
-    id: str
-
-
-class SharesOut(BaseModel):
-    """A page of shares."""
-
-    items: list[Share]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class SchemasOut(BaseModel):
-    """A page of schemas."""
-
-    items: list[Schema]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class TablesOut(BaseModel):
-    """A page of tables."""
-
-    items: list[Table]
-    nextPageToken: str = ""  # noqa: N815
-
-
-class QueryIn(BaseModel):
-    """What a reader wants of a table; every hint only leaves out files that hold nothing it asks for."""
-
-    predicateHints: list[Annotated[str, Field(max_length=10_000)]] = Field([], max_length=100, description="SQL conditions.")  # noqa: N815
-    jsonPredicateHints: str | None = Field(None, max_length=100_000, description="A condition as a JSON tree, as text.")  # noqa: N815
-    limitHint: int | None = Field(None, ge=0, le=2**63 - 1, description="Rows that will be read at most.")  # noqa: N815
-    version: int | None = Field(None, ge=0, le=2**31 - 1)
-    timestamp: str | None = Field(None, max_length=60, examples=["2026-01-31T00:00:00Z"])
-    startingVersion: int | None = Field(None, description="Not offered.")  # noqa: N815
-    endingVersion: int | None = Field(None, description="Not offered.")  # noqa: N815
 
 
 def tell(error: HeadwaterError) -> Response:
@@ -207,21 +139,55 @@ def table_metadata(
 )
 def query(request: Request, actor: Recipient, share: Name, schema: Name, table: Name, asked: QueryIn) -> Response:
     """Each address opens one file until it expires, without a token."""
-    if asked.startingVersion is not None or asked.endingVersion is not None:
-        raise BadInput("Changes between versions are not offered.", "Read whole versions with `version` or `timestamp`.")
+    if asked.startingVersion is not None:
+        raise BadInput("A query reads one version.", "Read changes with GET changes, or a version with `version` or `timestamp`.")
     platform = platform_of(request)
     shared, versions = _versions(request, actor, share, schema, table)
     found = shares.version_at(versions, asked.version, asked.timestamp)
     parts = [wire.Part(file=one, footer=footer_of(platform.store, one.digest)) for one in found.table]
     kept = wire.chosen(parts, _condition(asked, parts[0].footer.simple_types), asked.limitHint)
-    grantee = _decided(request, actor, shared, found, kept)
+    grantee = _decided(request, actor, shared, [one.file.name for one in kept], version=found.number)
     lasts, delta = timedelta(minutes=platform.settings.signed_url_minutes), _wants_delta(request)
     expires_at, base = platform.clock.now() + lasts, address_of(request)
     told = [wire.protocol(delta=delta), wire.metadata(shared.offer, found, parts[0].footer.types, "en", delta=delta)]
     for part in kept:
-        access = FileAccess(dataset=shared.offer.dataset.id, version=found.number, file=part.file.name, grantee=grantee, grant=shared.grant)
-        told.append(wire.file(part, base + sign_url(platform, access, lasts), expires_at, found, delta=delta))
+        url = base + sign_url(platform, _access(shared, found, part.file.name, grantee), lasts)
+        told.append(wire.file(part, url, expires_at, found, delta=delta))
     return _ndjson(found, told, delta=delta)
+
+
+@router.get(
+    "/shares/{share}/schemas/{schema}/tables/{table}/changes",
+    summary="Delta Sharing: what changed between versions of a table",
+    response_class=Response,
+    responses={200: {"description": "Lines of JSON: protocol, metadata, files.", "content": {NDJSON: {"schema": {"type": "string"}}}}},
+)
+def table_changes(
+    request: Request,
+    actor: Recipient,
+    share: Name,
+    schema: Name,
+    table: Name,
+    starting: Annotated[int | None, Query(alias="startingVersion", ge=0, le=2**31 - 1)] = None,
+    starting_at: Annotated[str | None, Query(alias="startingTimestamp", max_length=60)] = None,
+    ending: Annotated[int | None, Query(alias="endingVersion", ge=0, le=2**31 - 1)] = None,
+    ending_at: Annotated[str | None, Query(alias="endingTimestamp", max_length=60)] = None,
+) -> Response:
+    """File by file: rows of a file that is new in a version were inserted, those of one that is gone were deleted."""
+    platform, delta = platform_of(request), _wants_delta(request)
+    shared, versions = _versions(request, actor, share, schema, table)
+    span = Span(starting_version=starting, starting_timestamp=starting_at, ending_version=ending, ending_timestamp=ending_at)
+    wanted = chosen(versions, span)
+    found = changes(versions, wanted)
+    grantee = _decided(request, actor, shared, [one.file.name for one in found], version=wanted[-1].number, since=wanted[0].number)
+    lasts = timedelta(minutes=platform.settings.signed_url_minutes)
+    expires_at, base = platform.clock.now() + lasts, address_of(request)
+    types = footer_of(platform.store, wanted[-1].table[0].digest).types
+    told = [wire.protocol(delta=delta), wire.metadata(shared.offer, wanted[-1], types, "en", delta=delta)]
+    for one in found:
+        url = base + sign_url(platform, _access(shared, one.holder, one.file.name, grantee), lasts)
+        told.append(wire.change(one, footer_of(platform.store, one.file.digest), url, expires_at, delta=delta))
+    return _ndjson(wanted[-1], told, delta=delta)
 
 
 @router.post(
@@ -261,21 +227,41 @@ def _tables(request: Request, actor: Actor) -> list[Shared]:
     return shared + [table for one in standing for table in shares.granted(found[str(one.dataset)], one)]
 
 
-def _decided(request: Request, actor: Actor, shared: Shared, version: Version, kept: Sequence[wire.Part]) -> str:
+def _access(shared: Shared, version: Version, file: str, grantee: str) -> FileAccess:
+    return FileAccess(dataset=shared.offer.dataset.id, version=version.number, file=file, grantee=grantee, grant=shared.grant)
+
+
+def _decided(request: Request, actor: Actor, shared: Shared, files: Sequence[str], **which: int) -> str:
     """Return whom the addresses are given to, once the grant's terms were weighed and the use counted. Raises Refused."""
     if not shared.grant:
         return "public"
     use = Use(action="read", organisation=actor.organisation, purpose=shared.purpose, region=shared.region)
-    about = {"over": "delta sharing", "version": version.number, "files": [one.file.name for one in kept][:100]}
+    about = {"over": "delta sharing", "files": list(files[:100])} | which
     grants.require(platform_of(request), shared.grant, shared.offer.dataset, use, actor=actor.id, about=about)
     return actor.organisation
 
 
 def _versions(request: Request, actor: Actor, share: str, schema: str, table: str) -> tuple[Shared, list[Version]]:
-    tables = _tables(request, actor)
-    found = shares.find_table(shares.in_schema(tables, shares.find_share(tables, [OPEN], share), schema), table)
-    with platform_of(request).db.read() as connection:
+    platform = platform_of(request)
+    with platform.db.read() as connection:
+        found = _open_table(connection, platform, share, schema, table)
+    if found is None:
+        tables = _tables(request, actor)
+        found = shares.find_table(shares.in_schema(tables, shares.find_share(tables, [OPEN], share), schema), table)
+    with platform.db.read() as connection:
         return found, shares.with_tables(sets.versions(connection, found.offer.dataset.id))
+
+
+def _open_table(connection: Connection, platform: Platform, share: str, schema: str, table: str) -> Shared | None:
+    """Return an open table by its name as it is written; None where the whole list has to be looked through."""
+    if share.lower() != OPEN:
+        return None
+    try:
+        found = Shared(share=OPEN, offer=offers.find(connection, vocabulary_of(platform), table))
+    except NotFound:
+        return None
+    fits = found.offer.open and found.offer.version.table and found.schema.lower() == schema.lower() and found.name == table
+    return found if fits else None
 
 
 def _tables_page(found: Sequence[Shared], listing: str, most: int | None, token: str) -> TablesOut:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from headwater.core.errors import BadInput, HeadwaterError
 from headwater.data.catalogue.sets import File, Version
+from headwater.data.protocols.delta.changes import Change
 from headwater.data.protocols.delta.predicates import Condition, keeps
 from headwater.data.protocols.delta.statistics import Footer, schema_string
 from headwater.data.protocols.offers import Offer, stable_id
@@ -126,6 +127,20 @@ def file(part: Part, url: str, expires_at: datetime, version: Version, *, delta:
         return {"file": {"url": url} | common | told}
     added = {"path": f"{url}?{SIGNED}", "modificationTime": _milliseconds(version.created_at), "dataChange": True} | told
     return {"file": common | {"version": version.number, "deltaSingleAction": {"add": added}}}
+
+
+def change(told: Change, footer: Footer, url: str, expires_at: datetime, *, delta: bool = False) -> dict[str, Any]:
+    """Return the line of a file that came with a version or went."""
+    part, version = Part(file=told.file, footer=footer), told.version
+    line = file(part, url, expires_at, version, delta=delta)["file"]
+    made = {"version": version.number, "timestamp": _milliseconds(version.created_at)}
+    if not delta:
+        return {told.kind: line | made}
+    action = line.pop("deltaSingleAction")["add"]
+    if told.kind == "remove":
+        action = {"path": action["path"], "deletionTimestamp": made["timestamp"], "dataChange": True, "size": action["size"]}
+        action |= {"extendedFileMetadata": True, "partitionValues": {}}
+    return {"file": line | made | {"deltaSingleAction": {told.kind: action}}}
 
 
 def _milliseconds(at: datetime) -> int:
