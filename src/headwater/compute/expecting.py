@@ -1,11 +1,12 @@
 """When a queued job can be expected to start, and a running one to end, with an interval. Pure.
 
 The start is the policy run on from now by the twin's own clock: nobody else arrives, and every job runs for what is expected of it,
-and once for the short and once for the long end of that. A job of which nothing like has run is taken to run for its own limit.
+once as stated, once for half as long and once for twice. A job of which nothing like has run is taken to run for its own limit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from headwater.compute.prediction import Expected
 from headwater.compute.scheduler.compiled import interpreted
 from headwater.compute.scheduler.shapes import Request
 from headwater.compute.situation import Facts, situation
-from headwater.compute.twin.forecast import RunTime, forecast
+from headwater.compute.twin.forecast import forecast
 
 MOST_JOBS, MOST_STOPPED_BY_ORDER = 200, 40
 """Jobs waiting and running up to which a start is forecast while someone waits for the answer; a policy that ranks all of them anew
@@ -37,9 +38,9 @@ def expected_start(facts: Facts, job: Job) -> Expectation:
     rows, known = given.requests, {one.id: one for one in (*facts.active, *facts.queued)}
     if len(rows) > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
         return Expectation(basis=f"{len(rows)} jobs wait and run, too many to forecast while you wait.")
-    told, lasts = [_told(row) for row in rows], {row.name: _run_time(known[row.name], facts.expected.get(row.name)) for row in rows}
+    told = [_told(row, _run_s(known[row.name], facts.expected)) for row in rows]
     with interpreted():
-        found = next(one for one in forecast(told, given.sites, given.policy, given.now_s, given.queues, lasts) if one.job == job.id)
+        found = next(one for one in forecast(told, given.sites, given.policy, given.now_s, given.queues) if one.job == job.id)
     if found.start_s is None or found.earliest_s is None or found.latest_s is None:
         return Expectation(basis=found.reason)
     limits = sum(row.name not in facts.expected for row in rows)
@@ -68,16 +69,13 @@ def expected_end(job: Job, expected: Expected | None) -> Expectation:
     )
 
 
-def _told(row: Request) -> Request:
-    """Return a request. A waiting one counts as never started: its next start is what is asked."""
-    return replace(row, starts=0 if row.site is None else row.starts)
+def _told(row: Request, run_s: float) -> Request:
+    """Return a request with its run time. A waiting one counts as never started: its next start is what is asked."""
+    return replace(row, estimate_s=run_s, starts=0 if row.site is None else row.starts)
 
 
-def _run_time(job: Job, expected: Expected | None) -> RunTime:
-    """Return what is expected of a job: its own limit where nothing like it has run, half and twice where no interval is known."""
-    run_s = job.spec.resources.wall_s if expected is None else expected.run_s
-    low_s, high_s = (None, None) if expected is None else (expected.low_s, expected.high_s)
-    return RunTime(short_s=run_s / 2 if low_s is None else low_s, expected_s=run_s, long_s=2 * run_s if high_s is None else high_s)
+def _run_s(job: Job, expected: Mapping[str, Expected]) -> float:
+    return expected[job.id].run_s if job.id in expected else job.spec.resources.wall_s
 
 
 def _moment(at_s: float, now: datetime) -> datetime:
