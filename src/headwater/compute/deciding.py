@@ -80,6 +80,7 @@ def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
         elif job.state is State.QUEUED:
             made.append(_start(job, action.reason, whole, free))
             free = free_of(free, [job.spec.resources]) if made[-1].verdict is Verdict.START else free
+    made += [Decision(job=one.job, verdict=Verdict.NEVER, code=one.code, reason=one.why) for one in planned.never]
     waiting = [reason for reason in planned.waiting if known[reason.job].state is State.QUEUED]
     return made + [_wait(known[reason.job], reason, free, first=place == 0) for place, reason in enumerate(waiting)]
 
@@ -89,7 +90,8 @@ def _start(job: Job, reason: Reason, whole: Capacity, free: Capacity) -> Decisio
         told = f"waits on engine '{job.engine}' for room that another job is giving up: it asks for {lack} free"
         return Decision(job=job.id, verdict=Verdict.WAIT, code="making_room", reason=told, unblocks="That job's end.")
     room = f"engine '{job.engine}' had {free.cpus:g} of {whole.cpus:g} CPUs and {free.memory_gib:.1f} GiB free"
-    told = f"{room}; first in its queue" if reason.code == "started" else f"{room}; {reason.why}"
+    how = {"started": "first in its queue", "backfilled": "it delays none that is promised a start"}.get(reason.code, reason.why)
+    told = f"{room}; {how}"
     return Decision(job=job.id, verdict=Verdict.START, code=reason.code, reason=told)
 
 

@@ -12,8 +12,8 @@ from headwater.compute import deciding, prediction, quotas
 from headwater.compute.deciding import Decision, Heard
 from headwater.compute.jobs import Job
 from headwater.compute.policy_file import PolicyFile
-from headwater.compute.prediction import Expected, History
 from headwater.compute.scheduler.policy import Policy
+from headwater.compute.scheduler.prediction import History, RunTime, history_of
 from headwater.compute.situation import Facts
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
@@ -56,10 +56,10 @@ class Judge:
         )
         return deciding.decisions(facts, self._heard)
 
-    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, Expected]:
+    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, RunTime]:
         """Return the run times to expect of some jobs, by job; what was learned lasts ten seconds."""
         if time.monotonic() > self._learned_s + LEARN_AGAIN_S:
-            self._history, self._learned_s = History(prediction.runs(connection)), time.monotonic()
+            self._history, self._learned_s = history_of(prediction.past(connection)), time.monotonic()
         history = self._history
-        found = {job.id: history.expect(prediction.likeness_of(job)) for job in asked}
+        found = {job.id: prediction.predicted(history, job) for job in asked}
         return {job: one for job, one in found.items() if one is not None}

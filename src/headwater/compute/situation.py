@@ -12,11 +12,12 @@ from datetime import datetime
 
 from headwater.compute import pool, quotas
 from headwater.compute.jobs import Job
-from headwater.compute.prediction import Expected, kind_of
+from headwater.compute.prediction import kind_of
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.compiled import interpreted
 from headwater.compute.scheduler.decide import Plan, decide
 from headwater.compute.scheduler.policy import Policy, load
+from headwater.compute.scheduler.prediction import RunTime
 from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 from headwater.compute.work import Capacity
 
@@ -48,7 +49,7 @@ class Facts:
     capacity: Mapping[str, Capacity]
     quotas: Sequence[Quota]
     policy: Policy
-    expected: Mapping[str, Expected] = field(default_factory=dict)
+    expected: Mapping[str, RunTime] = field(default_factory=dict)
     """Predicted run times by job, where the policy or the question asks for them."""
 
 
@@ -105,5 +106,5 @@ def estimate_s(job: Job, facts: Facts, policy: Policy) -> float | None:
     if policy.estimates.source == "user":
         return job.spec.resources.wall_s
     if policy.estimates.source == "history" and job.id in facts.expected:
-        return facts.expected[job.id].run_s
+        return facts.expected[job.id].p50_s
     return None

@@ -41,11 +41,11 @@ class RunTimeView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    run_s: float = Field(examples=[41.5])
-    low_s: float | None = Field(None, description="A tenth of runs were shorter; null until twenty were foretold.")
-    high_s: float | None = None
-    runs: int
-    likeness: str = Field(description="How near the jobs are that it was learned from.")
+    p10_s: float = Field(description="One in ten is shorter.")
+    p50_s: float = Field(examples=[41.5])
+    p90_s: float = Field(description="One in ten is longer.")
+    basis: str = Field(description="What is alike in the jobs that it rests on.", examples=["user, name and shape"])
+    runs: int = Field(description="How many it rests on.")
 
 
 class WhyView(BaseModel):
