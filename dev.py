@@ -7,8 +7,9 @@ python3 dev.py check                     style, types, floors and dependencies o
 python3 dev.py bench NAME [--check] [--json FILE]   run a benchmark of tests/bench
 python3 dev.py docs                      write docs/reference anew from the code
 python3 dev.py lock                      pin requirements/*.in anew
-python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium); as root
+python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium, Slurm); as root
 python3 dev.py setup                     only make the environment
+python3 dev.py clients                   install the outside clients that some conformance tests run, in build/clients
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 LEAST_PYTHON = (3, 11)
 SYSTEM_PACKAGES = ("postgresql", "chromium", "chromium-driver", "fonts-noto-cjk")
+SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "slurmrestd", "slurm-wlm-jwt-plugin", "munge")
 
 
 def main(arguments: list[str]) -> int:
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
         "docs": lambda rest: setup(dev=True) or python("-m", "tests.docs.reference", *rest),
         "lock": lambda rest: lock(),  # noqa: ARG005
         "system": lambda rest: system(),  # noqa: ARG005
+        "clients": lambda rest: clients(),  # noqa: ARG005
     }
     if not arguments or arguments[0] not in commands:
         say((__doc__ or "").strip())
@@ -160,9 +163,19 @@ def what_the_demo_lacks(result: Path) -> str:
 
 def test(rest: list[str]) -> int:
     """Check style and types, then run the tests; with arguments, only pytest with those arguments."""
+    drop_stale_kernels()
     if rest:
         return setup(dev=True) or python("-m", "pytest", *rest)
     return setup(dev=True) or check() or python("-m", "pytest")
+
+
+def drop_stale_kernels() -> None:
+    """Remove compiled kernels older than any source beside them: the compiler's cache does not see changes in a file that another calls."""
+    for cache in {kept.parent for kept in (ROOT / "src").rglob("__pycache__/*.nb?")}:
+        newest = max((source.stat().st_mtime for source in cache.parent.glob("*.py")), default=0.0)
+        for kept in cache.glob("*.nb?"):
+            if kept.stat().st_mtime < newest:
+                kept.unlink()
 
 
 def check() -> int:
@@ -187,6 +200,7 @@ def check() -> int:
 
 def bench(rest: list[str]) -> int:
     """Run one benchmark by name."""
+    drop_stale_kernels()
     names = sorted(path.stem for path in (ROOT / "tests" / "bench").glob("*.py") if not path.stem.startswith("_"))
     if not rest or rest[0] not in names:
         say(f"Benchmarks: {', '.join(names)}")
@@ -208,14 +222,34 @@ def lock() -> int:
 def system() -> int:
     """Install what some tests use and pip cannot bring."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES)}")
+        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES + SLURM_PACKAGES)}")
         return 3
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES]):
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES, *SLURM_PACKAGES],
+    ):
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             say(done.stdout)
             return done.returncode
+    return 0
+
+
+def clients() -> int:
+    """Install the outside clients that need other versions of libraries than ours, in an environment of their own."""
+    folder, wanted = ROOT / "build" / "clients", ROOT / "requirements" / "clients.in"
+    stamp = folder / "clients.installed"
+    if stamp.exists() and stamp.read_text() == digest("requirements/clients.in"):
+        return 0
+    say("Installing the outside clients in build/clients ...")
+    python_there = folder / "bin" / "python"
+    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python_there), "-m", "pip", "install", "-q", "-r", str(wanted)]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            say(done.stdout)
+            return done.returncode
+    stamp.write_text(digest("requirements/clients.in"))
     return 0
 
 

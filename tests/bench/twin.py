@@ -71,7 +71,7 @@ class Case:
     federation: Federation
 
     def setting(self, policy: Policy) -> Setting:
-        return Setting(sites=shapes_for(self.federation, policy), policy=policy, pools=self.federation.pools)
+        return Setting(sites=shapes_for(self.federation), policy=policy, pools=self.federation.pools)
 
 
 def case(name: str) -> Case:

@@ -145,6 +145,7 @@ def _served(opened: Platform, *, dispatch: bool) -> Iterator[str]:
         dispatcher.start()
     try:
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as in `up`: small answers must not wait for an acknowledgement
         app = create_app(opened, dispatcher=dispatcher)
         web = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, name="server", daemon=True)

@@ -43,12 +43,13 @@ def run(
     data: Data = None,
     server: Server = None,
     organisation: Annotated[str | None, typer.Option("--organisation", help="Organisation that runs it.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Where its jobs run: local, or an engine that the settings name.")] = None,
     result: Annotated[Path | None, typer.Option("--result", help="Also write the outcome to this file, as JSON.")] = None,
 ) -> None:
     """Run a project from data to an answering model, and follow it live."""
     with located(project) as path, connected(data=data, server=server, dispatch=True) as client:
         began = time.monotonic()
-        submitted = submit(client, path, force=force, organisation=organisation)
+        submitted = submit(client, path, force=force, organisation=organisation, engine=engine)
         try:
             ended = follow(client, submitted["id"])
         except KeyboardInterrupt:
@@ -77,15 +78,14 @@ def located(project: Path) -> Iterator[Path]:
         yield path
 
 
-def submit(client: Client, path: Path, *, force: bool, organisation: str | None) -> dict[str, Any]:
-    """Check a project here, upload the files it uses, hand it in, and return the run. Raises BadFile."""
+def submit(client: Client, path: Path, **wish: Any) -> dict[str, Any]:
+    """Check a project here, upload the files it uses, hand it in as wished (organisation, engine, force), and return the run."""
     from headwater.projects.check import check
 
     text = path.read_text(encoding="utf-8")
     checked = check(text, str(path), lambda name: (path.parent / name).is_file())
     uploaded = {name: client.upload(path.parent / name) for name in checked.files}
-    body = {"text": text, "files": uploaded, "force": force, "organisation": organisation}
-    answer: dict[str, Any] = client.post("/api/runs", body)
+    answer: dict[str, Any] = client.post("/api/runs", {"text": text, "files": uploaded, **wish})
     return answer
 
 

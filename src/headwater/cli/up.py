@@ -93,6 +93,7 @@ def listening(chosen: Settings) -> Iterator[socket.socket]:
         where = f"{chosen.host}:{chosen.port}"
         raise Unavailable(f"Cannot listen there: {error.strerror}.", "Choose another with --host and --port.", where=where) from error
     with listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it on sockets made with proto=TCP only
         yield listener
 
 

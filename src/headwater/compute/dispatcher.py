@@ -56,7 +56,7 @@ class Dispatcher:
         """
         self.platform = platform
         self.judge = Judge(platform.settings, heard=heard)
-        self.engines = dict(engines) if engines is not None else {name: ENGINES.get(name)(platform) for name in ENGINES.names()}
+        self.engines = dict(engines) if engines is not None else _opened(platform)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._busy: set[str] = set()
@@ -372,6 +372,12 @@ class Dispatcher:
         except Conflict:
             return False
         return True
+
+
+def _opened(platform: Platform) -> dict[str, Engine]:
+    """Return every engine that is installed and that the settings ask for, open."""
+    factories = [ENGINES.get(name) for name in ENGINES.names()]
+    return {factory.name: factory(platform) for factory in factories if factory.wanted(platform.settings)}
 
 
 def resolve(connection: Connection, job: Job) -> dict[str, str]:

@@ -17,6 +17,7 @@ from headwater.core.steps import Resources
 
 if TYPE_CHECKING:
     from headwater.core.platform import Platform
+    from headwater.core.settings import Settings
 
 
 class Phase(StrEnum):
@@ -141,6 +142,8 @@ class EngineFactory:
 
     name: str
     open: Callable[[Platform], Engine]
+    wanted: Callable[[Settings], bool] = lambda _: True
+    """Tells from the settings whether a platform uses this engine."""
 
     def __call__(self, platform: Platform) -> Engine:
         return self.open(platform)

@@ -10,6 +10,7 @@ HeadwaterError                    a stable code, what happened, what to do
   NotFound                        no such thing here                               exit 1, HTTP 404
   Conflict                        the thing is not in a state that allows this     exit 1, HTTP 409
   LimitExceeded                   too large, too long, too many                    exit 1, HTTP 413
+  TooMany                         more requests in a minute than one caller gets   exit 1, HTTP 429
   StepFailed                      a job ran and did not succeed                    exit 1, HTTP 500 never: it is recorded on the job
   Broken                          stored bytes or the ledger do not add up         exit 1, HTTP 500
   Unavailable                     a disk, engine, package or server is not there   exit 3, HTTP 503
@@ -127,6 +128,13 @@ class LimitExceeded(HeadwaterError):
 
     code = "limit_exceeded"
     http_status = 413
+
+
+class TooMany(HeadwaterError):
+    """More requests than one caller may make in this time; `wait_s` says when to try again."""
+
+    code = "too_many"
+    http_status = 429
 
 
 class StepFailed(HeadwaterError):

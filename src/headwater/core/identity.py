@@ -41,6 +41,11 @@ class Permission(StrEnum):
     MODELS_RETIRE = "models.retire"
     STATEMENTS_READ = "statements.read"
     STATEMENTS_REVOKE = "statements.revoke"
+    DATA_READ = "data.read"
+    DATA_PUBLISH = "data.publish"
+    DATA_PLAN = "data.plan"
+    DATA_DECIDE = "data.decide"
+    DATA_QUERY = "data.query"
     CASES_READ = "programmes.read"
     CASES_DECIDE = "programmes.decide"
     LEDGER_READ = "ledger.read"
@@ -52,10 +57,11 @@ _READ = frozenset(p for p in Permission if p.endswith(".read") and p not in (Per
 
 ROLES: dict[str, frozenset[Permission]] = {
     "viewer": _READ,
-    "developer": _READ | {Permission.PROJECTS_RUN, Permission.COMPUTE_CANCEL, Permission.MODELS_PREDICT},
+    "developer": _READ
+    | {Permission.PROJECTS_RUN, Permission.COMPUTE_CANCEL, Permission.MODELS_PREDICT, Permission.DATA_PUBLISH, Permission.DATA_QUERY},
     "caller": frozenset({Permission.MODELS_PREDICT}),
     "evaluator": _READ | {Permission.STATEMENTS_REVOKE, Permission.LEDGER_READ},
-    "officer": _READ | {Permission.CASES_DECIDE, Permission.LEDGER_READ},
+    "officer": _READ | {Permission.CASES_DECIDE, Permission.DATA_PLAN, Permission.DATA_DECIDE, Permission.LEDGER_READ},
     "operator": _READ
     | {
         Permission.COMPUTE_CANCEL,
@@ -101,7 +107,9 @@ tokens = Table(
     Column("label", String(200), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+    Column("made_from", String(64)),
     Index("ix_token_person", "person"),
+    Index("ix_token_made_from", "made_from"),
 )
 
 TokenKind = Literal["api", "session", "once"]
@@ -199,13 +207,24 @@ def grant(
 
 
 def issue_token(
-    connection: Connection, person: str, *, kind: TokenKind, label: str, lasts: timedelta, at: datetime, actor: str = SYSTEM
+    connection: Connection,
+    person: str,
+    *,
+    kind: TokenKind,
+    label: str,
+    lasts: timedelta,
+    at: datetime,
+    actor: str = SYSTEM,
+    made_from: str | None = None,
 ) -> str:
-    """Make a token and return its text, which is shown this once: only its hash is kept. Expired tokens are cleared away."""
+    """Make a token and return its text, which is shown this once: only its hash is kept. Expired tokens are cleared away.
+
+    `made_from` is the hash of the token with which it ends.
+    """
     connection.execute(delete(tokens).where(tokens.c.expires_at <= at))
     text = f"hw_{kind}_{secrets.token_urlsafe(32)}"
     values = {"kind": kind, "person": person, "label": label[:200], "created_at": at, "expires_at": at + lasts}
-    connection.execute(insert(tokens).values(hash=_hash(text), **values))
+    connection.execute(insert(tokens).values(hash=_hash(text), made_from=made_from, **values))
     ledger.append(connection, "token.issued", subject=person, actor=actor, at=at, body={"kind": kind, "label": label[:200]})
     return text
 
@@ -232,6 +251,14 @@ def load_actor(connection: Connection, person: str, *, now: datetime) -> Actor:
     return Actor(id=row.id, name=row.name, organisation=row.organisation, grants=live)
 
 
+def open_session(connection: Connection, token: str, *, now: datetime, lasts: timedelta) -> str:
+    """Return a session token for an API token; the session ends with it at the latest. Raises NotSignedIn."""
+    actor, name = actor_of(connection, token, now=now, kinds=("api",)), _hash(token)
+    ends_at = connection.execute(select(tokens.c.expires_at).where(tokens.c.hash == name)).scalar_one()
+    lasts = min(lasts, ends_at - now)
+    return issue_token(connection, actor.id, kind="session", label="sign-in", lasts=lasts, at=now, actor=actor.id, made_from=name)
+
+
 def spend_once_token(connection: Connection, token: str, *, now: datetime, session_lasts: timedelta) -> str:
     """Change a one-time token for a session token, in one transaction. Raises NotSignedIn where it was spent."""
     actor = actor_of(connection, token, now=now, kinds=("once",))
@@ -242,10 +269,15 @@ def spend_once_token(connection: Connection, token: str, *, now: datetime, sessi
 
 
 def revoke_token(connection: Connection, token: str, *, actor: str, at: datetime) -> None:
-    """End a token now. Ending it twice changes nothing."""
-    row = connection.execute(select(tokens.c.person, tokens.c.kind).where(tokens.c.hash == _hash(token))).one_or_none()
+    """End a token now, and the sessions opened with it. Ending it twice changes nothing."""
+    end_token(connection, _hash(token), actor=actor, at=at)
+
+
+def end_token(connection: Connection, name: str, *, actor: str, at: datetime) -> None:
+    """End the token of this hash; see `revoke_token`."""
+    row = connection.execute(select(tokens.c.person, tokens.c.kind).where(tokens.c.hash == name)).one_or_none()
     if row is not None:
-        connection.execute(delete(tokens).where(tokens.c.hash == _hash(token)))
+        connection.execute(delete(tokens).where((tokens.c.hash == name) | (tokens.c.made_from == name)))
         ledger.append(connection, "token.revoked", subject=row.person, actor=actor, at=at, body={"kind": row.kind})
 
 

@@ -22,9 +22,9 @@ from headwater.core.errors import BadInput, Broken, Refused
 from headwater.core.statement import TrustedKey
 
 OFFICES: dict[str, tuple[str, ...]] = {
-    "platform": (statement.LINEAGE, statement.PUBLICATION, statement.REVOCATION),
+    "platform": (statement.LINEAGE, statement.PUBLICATION, statement.DATA_VERSION, statement.REVOCATION),
     "evaluator": (statement.TRUST_GRADE, statement.REVOCATION),
-    "authority": (statement.FILING, statement.REVOCATION),
+    "authority": (statement.FILING, statement.AUTHORISATION, statement.REVOCATION),
 }
 
 

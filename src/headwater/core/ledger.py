@@ -22,6 +22,8 @@ from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import Broken
 
 GENESIS = "sha256:" + "0" * 64
+IN_PIECES = {"yield_per": 1000}
+"""For one statement: as an option of the connection it would stay, and on PostgreSQL break every write after it."""
 
 ledger_entry = Table(
     "ledger_entry",
@@ -100,7 +102,7 @@ def entries(
     if subject is not None:
         query = query.where(ledger_entry.c.subject == subject)
     order = ledger_entry.c.seq.desc() if newest_first else ledger_entry.c.seq
-    for row in connection.execution_options(yield_per=1000).execute(query.order_by(order).limit(limit)):
+    for row in connection.execute(query.order_by(order).limit(limit), execution_options=IN_PIECES):
         yield Entry(**(row._asdict() | {"body": json.loads(row.body)}))
 
 
@@ -108,7 +110,7 @@ def verify(connection: Connection) -> Verified:
     """Recompute the whole chain. Raises Broken, naming the first entry that is altered, missing or cut off."""
     seq, previous = 0, GENESIS
     raw = select(*(ledger_entry.c[name] for name in ("seq", "kind", "actor", "subject", "body", "previous", "hash")), ledger_entry.c.at)
-    for row in connection.execution_options(yield_per=1000).execute(raw.order_by(ledger_entry.c.seq)):
+    for row in connection.execute(raw.order_by(ledger_entry.c.seq), execution_options=IN_PIECES):
         if row.seq != seq + 1:
             raise _broken(seq + 1, "is missing")
         if row.previous != previous:

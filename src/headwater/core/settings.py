@@ -29,6 +29,17 @@ class Settings(BaseSettings):
     store_url: str = Field("", description="Folder or fsspec URL of the artifact store; empty means `artifacts/` in the data folder.")
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8420, ge=0, le=65535, description="Port that the server listens on; 0 picks a free one.")
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s?#]+(/[^\s?#]*)?)?$",
+        description="Address of the server in links that outside clients get; empty means the one that each request came to.",
+    )
+    public_requests_per_minute: int = Field(
+        1200, ge=0, description="Requests that one address may make in a minute without a sign-in; 0 means any number."
+    )
+    signed_url_minutes: float = Field(
+        60.0, gt=0, le=7 * 24 * 60, description="How long an address that opens a file without a sign-in holds."
+    )
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
     local_cpus: float = Field(0.0, ge=0, description="CPUs that the local engine may give to jobs; 0 means those this process may use.")
@@ -36,6 +47,15 @@ class Settings(BaseSettings):
     local_accelerators: dict[str, int] = Field(
         default_factory=dict, description="Declared accelerators of this machine by chip, such as {h20 = 8}."
     )
+    engine: str = Field("local", max_length=40, description="Engine that runs jobs where a run names none.")
+    slurm: bool = Field(False, description="Use a Slurm cluster as an engine.")
+    slurm_url: str = Field("", description="Address of slurmrestd, `http(s)://host:port` or `unix:/path`; empty means Slurm's commands.")
+    slurm_user: str = Field("", description="User whose name goes with the token to slurmrestd.")
+    slurm_token_file: str = Field("", description="File with a JSON Web Token for slurmrestd, read anew for each request.")
+    slurm_login: str = Field("", description="Login node `user@host` to run Slurm's commands on through ssh; empty means this machine.")
+    slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
+    slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
+    slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )

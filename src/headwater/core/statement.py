@@ -33,6 +33,8 @@ LINEAGE = "urn:headwater:lineage:v1"
 TRUST_GRADE = "urn:headwater:trust-grade:v1"
 FILING = "urn:headwater:filing:v1"
 PUBLICATION = "urn:headwater:publication:v1"
+DATA_VERSION = "urn:headwater:data-version:v1"
+AUTHORISATION = "urn:headwater:authorisation:v1"
 REVOCATION = "urn:headwater:revocation:v1"
 
 

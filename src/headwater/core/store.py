@@ -191,6 +191,18 @@ class Store:
                 raise Broken(f"{name} holds the unsafe path '{entry.path}'.", "Do not use this artifact.")
             self._copy_out(entry.digest, target / inside)
 
+    def share(self, name: str, target: Path) -> None:
+        """Put a file artifact at `target`, sharing its bytes with the store where the file system can, else as a copy.
+
+        For folders that the platform alone writes to: whoever wrote into the file would change the store.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self._local:
+            with contextlib.suppress(OSError):  # another file system, or one without links: then it is copied
+                os.link(self._object(name), target)
+                return
+        self._copy_out(name, target)
+
     def _copy_out(self, name: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         seen = hashlib.sha256()

@@ -8,15 +8,19 @@
 `actor.scopes(X)` and calls `identity.require(actor, X, thing.organisation)` for a single thing.
 `permitted(X, ROOT)` asks for it in the whole city. A request comes with an API token
 (`Authorization: Bearer …`) or with a session cookie; a form sent with a cookie must also carry the
-page's `csrf` field and come from this site.
+page's `csrf` field and come from this site. A route that is for all says so with `public(why)`, which
+gives back the actor where there is one and bounds how often one address may ask.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
@@ -28,8 +32,9 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
 from headwater.core import identity
-from headwater.core.errors import NotSignedIn, Refused
+from headwater.core.errors import BadInput, NotSignedIn, Refused, TooMany
 from headwater.core.identity import Actor, Permission
+from headwater.core.pace import Pace
 from headwater.core.platform import Platform
 
 SESSION_COOKIE = "headwater_session"
@@ -42,6 +47,7 @@ STREAM_S = 600.0
 PING_TURNS = 30
 RETRY_MS = 2000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class Console(Protocol):
@@ -81,6 +87,58 @@ class Permitted:
 def permitted(permission: Permission, organisation: str | None = None) -> Permitted:
     """Return the dependency that lets only those with a permission through, and gives back the actor."""
     return Permitted(permission=permission, organisation=organisation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Public:
+    """A route that is for all, as a FastAPI dependency that gives back the actor of those who sign in all the same."""
+
+    because: str
+    """Why nobody need sign in: it stands in the API's document."""
+    bare_token: bool = False
+    """Whether the Authorization header may hold the token alone, and cookies do not count: as clients of CKAN send it."""
+
+    async def __call__(self, request: Request) -> Actor | None:
+        """Return who is asking, if they say so. Raises NotSignedIn for a wrong token, TooMany for a stranger in a hurry."""
+        token = self._token(request)
+        if token is not None:
+            return await run_in_threadpool(signed_in, request, token)
+        if not self.bare_token and request.method in SAFE_METHODS and session(request):
+            with contextlib.suppress(NotSignedIn):  # a session that has ended is no reason to keep anyone from what is for all
+                return await run_in_threadpool(signed_in, request)
+        _keep_pace(request)
+        return None
+
+    def _token(self, request: Request) -> str | None:
+        whole = request.headers.get("authorization", "").strip()
+        return bearer(request) or (whole if self.bare_token and whole and " " not in whole else None)
+
+
+def public(because: str, *, bare_token: bool = False) -> Public:
+    """Return the dependency of a route that is for all, with the reason why."""
+    return Public(because=because, bare_token=bare_token)
+
+
+def _keep_pace(request: Request) -> None:
+    pace, caller = cast("Pace", request.app.state.pace), request.client.host if request.client else ""
+    wait_s = pace.take(caller, time.monotonic())
+    if wait_s > 0:
+        raise TooMany(
+            f"More than {pace.per_minute} requests in a minute came from this address.",
+            f"Try again in {wait_s:.0f} s, or sign in with a token.",
+            wait_s=max(1, round(wait_s)),
+        )
+
+
+def address_of(request: Request) -> str:
+    """Return the server's own address as outside clients use it, without a slash at the end. Raises BadInput for a Host that is none."""
+    chosen = platform_of(request).settings.public_url
+    if chosen:
+        return chosen.rstrip("/")
+    host = request.headers.get("host", "")
+    if not HOST.fullmatch(host):
+        raise BadInput("The request's Host header is no host.", "Send the name or address that the server is reached at.")
+    return f"{request.url.scheme}://{host}"
 
 
 def platform_of(request: Request) -> Platform:
@@ -152,9 +210,9 @@ def session(request: Request) -> str | None:
     return request.cookies.get(SESSION_COOKIE) or None
 
 
-def signed_in(request: Request) -> Actor:
+def signed_in(request: Request, token: str | None = None) -> Actor:
     """Return who is asking, by API token or session cookie, and remember it for the page. Raises NotSignedIn."""
-    platform, token = platform_of(request), bearer(request)
+    platform, token = platform_of(request), token or bearer(request)
     kinds: tuple[identity.TokenKind, ...] = ("api",) if token is not None else ("session",)
     token = session(request) if token is None else token
     if not token:

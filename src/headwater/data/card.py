@@ -13,12 +13,12 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
 
-from headwater.core import yaml_lines
 from headwater.core.errors import BadFile, BadInput, Problem
 from headwater.core.tabular import Column as SignatureColumn
 from headwater.core.tabular import Signature
+from headwater.core.yaml_file import Part, Words, parse
 from headwater.core.yaml_lines import Located, Path
 
 SCHEMA = "headwater.card/1"
@@ -26,18 +26,7 @@ ROW = "_row"
 KIND = "card"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Words(_Part):
-    """The same words in Chinese and in English."""
-
-    zh: str = Field(min_length=1)
-    en: str = Field(min_length=1)
-
-
-class Value(_Part):
+class Value(Part):
     """One allowed value of a category, and what it stands for."""
 
     value: StrictInt | StrictStr
@@ -45,7 +34,7 @@ class Value(_Part):
     en: str = ""
 
 
-class Creator(_Part):
+class Creator(Part):
     """Who made the table."""
 
     name: str = Field(min_length=1)
@@ -53,7 +42,7 @@ class Creator(_Part):
     url: str = ""
 
 
-class Column(_Part):
+class Column(Part):
     """One column of the table."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -89,7 +78,7 @@ class Column(_Part):
         return next((getattr(one, language) or str(value) for one in self.values if one.value == value), str(value))
 
 
-class Rule(_Part):
+class Rule(Part):
     """Which rows belong to the protected group; exactly one of the four."""
 
     at_most: float | None = None
@@ -104,7 +93,7 @@ class Rule(_Part):
         return self
 
 
-class Sensitive(_Part):
+class Sensitive(Part):
     """A sensitive attribute: a group of people who must not be treated worse.
 
     Without a rule, each value of the column is a group of its own. `gradable: false` says that no
@@ -119,7 +108,7 @@ class Sensitive(_Part):
     reason: Words | None = None
 
 
-class Card(_Part):
+class Card(Part):
     """A table's card; see the module's docstring."""
 
     schema_: Literal["headwater.card/1"] = Field(alias="schema")
@@ -184,11 +173,7 @@ def _signature_column(column: Column) -> SignatureColumn:
 
 def read_card(data: bytes, file: str = "card") -> Card:
     """Return the card in a YAML file's bytes. Raises BadFile with every problem, each with its line and key path."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile([Problem(where=file, what=f"Byte {error.start} is not UTF-8.", hint="Save the card as UTF-8.")], KIND) from error
-    located = yaml_lines.load(text, file, KIND)
+    located = parse(data, file, KIND)
     try:
         card = Card.model_validate(located.value)
     except ValidationError as error:

@@ -6,9 +6,11 @@ too few or too many cells is set aside whole, and a file that cannot be read at 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from headwater.core.errors import BadInput, LimitExceeded
 PARQUET_MAGIC = b"PAR1"
 LARGEST_CELL = 1 << 17
 MIB = 1 << 20
+_HAN = re.compile("[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +82,40 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
     try:
         return data.decode(encoding), encoding
     except UnicodeDecodeError as not_utf8:
-        try:
-            return data.decode("gb18030"), "gb18030"
-        except UnicodeDecodeError as error:
-            raise BadInput(
-                f"Byte {not_utf8.start} is not UTF-8, and byte {error.start} is not GB18030.", "Save the file as UTF-8.", where=where
-            ) from error
+        at = not_utf8.start + (3 if encoding == "utf-8-sig" else 0)  # that decoder counts from after the mark
+        text = _gb18030(data, at, where)
+    return text, "gb18030"
+
+
+def _gb18030(data: bytes, not_utf8: int, where: str) -> str:
+    """Return a file that is not UTF-8 as GB18030, unless some of its lines are: such a file was pasted together."""
+    stranger = data.count(b"\n", 0, not_utf8) + 1
+    if data[:3] == b"\xef\xbb\xbf" or (mixed := _first_utf8_line(data)) is not None:
+        other = "it begins with a UTF-8 mark" if data[:3] == b"\xef\xbb\xbf" else f"line {mixed} is"
+        raise BadInput(
+            f"Line {stranger} is not UTF-8, and {other}: the file mixes encodings.",
+            "Save the whole file as UTF-8.",
+            where=f"{where}:{stranger}",
+        )
+    try:
+        return data.decode("gb18030")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"Byte {not_utf8} (line {stranger}) is not UTF-8, and byte {error.start} is not GB18030.",
+            "Save the file as UTF-8.",
+            where=where,
+        ) from error
+
+
+def _first_utf8_line(data: bytes) -> int | None:
+    """Return the first line with two Chinese characters in UTF-8. GB18030 text reads like that once in a billion such lines."""
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.isascii():
+            continue
+        with contextlib.suppress(UnicodeDecodeError):
+            if len(_HAN.findall(line.decode())) >= 2:
+                return number
+    return None
 
 
 def parse_csv(text: str, *, where: str = "table", delimiter: str = ",", encoding: str | None = None) -> RawTable:

@@ -11,4 +11,8 @@ TABLE_MODULES = (
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
+    "headwater.data.catalogue.tables",
+    "headwater.data.authorisation.tables",
+    "headwater.data.lineage",
+    "headwater.data.privacy.protected.tables",
 )

@@ -7,10 +7,10 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from headwater.core import canonical, yaml_lines
-from headwater.core.errors import BadFile, Problem
+from headwater.core import canonical
+from headwater.core.yaml_file import Part, Words, parse, validated
 
 KIND = "admission policy"
 
@@ -19,36 +19,25 @@ RISK_ORDER: tuple[RiskClass, ...] = ("U0", "U1", "U2", "U3", "U4")
 Grade = Literal["A", "B", "C", "D", "E", "N"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Title(_Part):
-    """A title in both of the console's languages."""
-
-    zh: str
-    en: str
-
-
-class Kind(_Part):
+class Kind(Part):
     """A kind of statement that the gate may ask for, and what to do where it is missing."""
 
     predicate_type: str
-    title: Title
+    title: Words
     remedy: str
 
 
-class ClassPolicy(_Part):
+class ClassPolicy(Part):
     """What one class of risk needs. `requires` gives the number of trusted signatures for each kind of statement."""
 
-    title: Title
+    title: Words
     refused: str = ""
     requires: Mapping[str, int] = {}
     minimum: Mapping[str, Grade] = {}
     declared_may_lower: bool = False
 
 
-class Policy(_Part):
+class Policy(Part):
     """The whole policy."""
 
     schema_: Literal["headwater.admission-policy/1"] = Field(alias="schema")
@@ -88,15 +77,7 @@ class Policy(_Part):
 
 def read(text: str | bytes, where: str = "policy.yaml") -> Policy:
     """Return the policy that a YAML text holds. Raises BadFile with every problem and its line."""
-    located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
-    try:
-        return Policy.model_validate(located.value)
-    except ValidationError as error:
-        problems = [
-            Problem(where=f"{where}:{located.line(one['loc'])}, {'.'.join(map(str, one['loc'])) or 'file'}", what=one["msg"])
-            for one in error.errors()
-        ]
-        raise BadFile(problems, KIND) from error
+    return validated(Policy, parse(text, where, KIND), where, KIND)
 
 
 @cache

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from headwater.core.identity import Actor, Permission
 from headwater.core.web import permitted, platform_of
+from headwater.core.yaml_file import Words
 from headwater.plan import evidence
-from headwater.plan.plan import Head, Target, Text
+from headwater.plan.plan import Head, Target
 
 router = APIRouter(prefix="/api/plan", tags=["plan"])
 
@@ -30,7 +31,7 @@ class ItemOut(BaseModel):
 class SourceOut(BaseModel):
     """What one source of evidence holds."""
 
-    title: Text
+    title: Words
     ledger: str = Field(description="Kind of ledger entry; empty where it is a type of statement.")
     statements: str
     where: dict[str, str]
@@ -45,7 +46,7 @@ class IndicatorOut(BaseModel):
     id: str = Field(examples=["M07"])
     kind: Literal["quantified", "directional", "milestone"]
     clause: str
-    title: Text
+    title: Words
     unit: str
     target: Target | None
     direction: str | None
@@ -54,7 +55,7 @@ class IndicatorOut(BaseModel):
     state: Literal["unlinked", "measured", "met", "not_met"]
     value: float | None = Field(description="The query's figure; null where no query is linked.")
     reached: bool | None
-    reason: Text | None = Field(description="What the figure means, or why there is none.")
+    reason: Words | None = Field(description="What the figure means, or why there is none.")
     missing: list[str] = Field(description="What it lacks before it may turn green.")
     inputs: list[str] = Field(description="Digests of the statements that were counted.")
     lineage: str | None = Field(description="Digest over query, inputs and figure.")
@@ -67,8 +68,8 @@ class ClauseOut(BaseModel):
     parent: str
     ref: str
     kind: str
-    title: Text
-    summary: Text
+    title: Words
+    summary: Words
     bodies: list[str]
     rooms: list[str]
     state: Literal["unlinked", "awaited", "evidenced"]
@@ -82,7 +83,7 @@ class PlanOut(Head):
     at: datetime
     ledger_entries: int
     ledger_head: str
-    bodies: dict[str, Text]
+    bodies: dict[str, Words]
     counts: dict[str, dict[str, int]] = Field(description="Clauses and indicators in each state.")
     clauses: list[ClauseOut]
 

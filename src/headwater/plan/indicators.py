@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from headwater.core import canonical
 from headwater.core.statement import bare
+from headwater.core.yaml_file import Words
 from headwater.plan.holdings import Holdings, Valid
-from headwater.plan.plan import Indicator, Query, Text
+from headwater.plan.plan import Indicator, Query
 
 State = Literal["unlinked", "measured", "met", "not_met"]
 
-WANTED = Text(
+WANTED = Words(
     zh="尚未关联查询：需要责任主体、方法、基线和证据来源。",
     en="No query is linked: it needs an owner, a method, a baseline and a source of evidence.",
 )
@@ -31,7 +32,7 @@ class Reading:
     state: State
     value: float | None = None
     reached: bool | None = None
-    reason: Text | None = None
+    reason: Words | None = None
     missing: tuple[str, ...] = ()
     """What it lacks before it may turn green: `owner`, `target`."""
     inputs: tuple[str, ...] = ()

@@ -8,11 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from headwater.core import yaml_lines
 from headwater.core.errors import BadFile, NotFound, Problem, Unavailable
-from headwater.core.yaml_lines import Located
+from headwater.core.yaml_file import Part, Words, parse, place, validated
 from headwater.core.yaml_lines import Path as Place
 
 KIND = "plan file"
@@ -25,18 +24,7 @@ class BadPlan(BadFile):
     code = "plan.bad_plan"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Text(_Part):
-    """A text in both of the console's languages."""
-
-    zh: str = Field(min_length=1)
-    en: str = Field(min_length=1)
-
-
-class Source(_Part):
+class Source(Part):
     """Where the plan was published."""
 
     published_by: str
@@ -44,50 +32,50 @@ class Source(_Part):
     url: str
 
 
-class Period(_Part):
+class Period(Part):
     """The years a plan runs."""
 
     start: int
     end: int
 
 
-class Head(_Part):
+class Head(Part):
     """What the plan is."""
 
     id: str = Field(pattern="^[a-z][a-z0-9-]{1,60}$")
-    title: Text
-    issuer: Text
+    title: Words
+    issuer: Words
     period: Period
     source: Source
 
 
-class EvidenceSource(_Part):
+class EvidenceSource(Part):
     """What bears on a clause: ledger entries of a kind (`case.*`), or statements of a type, narrowed by what they say.
 
     `where` compares a statement's own keys with a text; a text that ends in `*` is a beginning.
     """
 
-    title: Text
+    title: Words
     ledger: str = ""
     statements: str = ""
     where: Mapping[str, str] = {}
 
 
-class Clause(_Part):
+class Clause(Part):
     """A line of the plan."""
 
     id: str
     parent: str = ""
     ref: str = Field(description="The numbering as printed.")
     kind: Literal["principle", "goals", "goal", "tasks", "task_group", "task", "safeguards", "safeguard"]
-    title: Text
-    summary: Text
+    title: Words
+    summary: Words
     bodies: tuple[str, ...] = ()
     rooms: tuple[str, ...] = ()
     evidence: tuple[EvidenceSource, ...] = ()
 
 
-class Target(_Part):
+class Target(Part):
     """A bound on an indicator's figure; `upper` with `between` only."""
 
     op: Literal[">=", ">", "<=", "<", "between"]
@@ -108,38 +96,38 @@ class Target(_Part):
         return self.value <= figure <= (self.upper if self.upper is not None else self.value)
 
 
-class Query(_Part):
+class Query(Part):
     """A named query over the valid statements, and what its figure means."""
 
     name: Literal["statements", "distinct_subjects", "distinct_values"]
     statements: str
     where: Mapping[str, str] = {}
     key: str = ""
-    means: Text
+    means: Words
 
 
-class Indicator(_Part):
+class Indicator(Part):
     """A measure of a clause. Without a query it is unlinked: shown grey, with the reason."""
 
     id: str
     kind: Literal["quantified", "directional", "milestone"]
     clause: str
-    title: Text
+    title: Words
     unit: str
     target: Target | None = None
     direction: Literal["up", "down", "hold_rank", "hold_at_least"] | None = None
     deadline: str | None = None
     owner: str = Field("", description="The body that answers for it; without one it cannot turn green.")
     query: Query | None = None
-    unlinked: Text | None = None
+    unlinked: Words | None = None
 
 
-class Plan(_Part):
+class Plan(Part):
     """A whole plan."""
 
     schema_: Literal["headwater.plan/1"] = Field(alias="schema")
     plan: Head
-    bodies: Mapping[str, Text]
+    bodies: Mapping[str, Words]
     clauses: tuple[Clause, ...]
     indicators: tuple[Indicator, ...]
 
@@ -162,23 +150,11 @@ class Plan(_Part):
 
 def read(text: str | bytes, where: str = "plan") -> Plan:
     """Return the plan that a YAML text holds. Raises BadPlan with every problem and its line."""
-    try:
-        located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
-    except UnicodeDecodeError as error:
-        raise BadPlan([Problem(where=where, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
-    except BadFile as error:
-        raise BadPlan(error.problems, KIND) from error
-    try:
-        plan = Plan.model_validate(located.value)
-    except ValidationError as error:
-        raise BadPlan([Problem(where=_where(located, one["loc"], where), what=one["msg"]) for one in error.errors()], KIND) from error
-    if problems := [Problem(where=_where(located, place, where), what=what) for place, what in _problems(plan)]:
+    located = parse(text, where, KIND, BadPlan)
+    plan = validated(Plan, located, where, KIND, BadPlan)
+    if problems := [Problem(where=place(located, path, where), what=what) for path, what in _problems(plan)]:
         raise BadPlan(problems, KIND)
     return plan
-
-
-def _where(located: Located, place: Place, file: str) -> str:
-    return f"{file}:{located.line(place)}, {'.'.join(map(str, place)) or 'file'}"
 
 
 def load(path: str = "") -> Plan:

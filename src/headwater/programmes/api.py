@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 from headwater.core import identity
 from headwater.core.identity import Actor, Permission
 from headwater.core.web import permitted, platform_of
+from headwater.core.yaml_file import Words
 from headwater.programmes import cases, casework, definition, engine, register
 from headwater.programmes.cases import Record
-from headwater.programmes.definition import Definition, Text
+from headwater.programmes.definition import Definition
 from headwater.programmes.engine import Move
 
 router = APIRouter(prefix="/api", tags=["programmes"])
@@ -31,7 +32,7 @@ class ProcedureOut(BaseModel):
     id: str = Field(examples=["algorithm-filing"])
     version: str
     digest: str
-    title: Text
+    title: Words
     legal_sources: list[str]
     definition: dict[str, Any] = Field(description="The whole definition.")
 
@@ -55,7 +56,7 @@ class CaseOut(BaseModel):
     definition: str = Field(description="Digest of the definition that it runs under.")
     organisation: str
     state: str = Field(examples=["filed"])
-    state_title: Text
+    state_title: Words
     final: bool
     number: str | None = Field(examples=["HW-DEMO-AF-2026-000001"])
     statement: str | None = Field(description="Digest of the statement that it issued.")
@@ -66,7 +67,7 @@ class CaseOut(BaseModel):
     changed_at: datetime
     job: str | None
     clocks: list[ClockOut]
-    notice: Text | None = Field(description="What the public record must say.")
+    notice: Words | None = Field(description="What the public record must say.")
 
 
 class EventOut(BaseModel):

@@ -13,13 +13,14 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from headwater.core import canonical, yaml_lines
+from headwater.core import canonical, yaml_file
+from headwater.core.calendar import Unit
 from headwater.core.errors import BadFile, NotFound, Problem
 from headwater.core.identity import Permission
+from headwater.core.yaml_file import Part, Words, place
 from headwater.core.yaml_lines import Path
-from headwater.programmes.calendar import Unit
 from headwater.programmes.expression import Expression, parse
 
 KIND = "procedure's definition"
@@ -33,32 +34,22 @@ class BadDefinition(BadFile):
     code = "programmes.bad_definition"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Text(_Part):
-    """A text in both of the console's languages."""
-
-    zh: str = Field(min_length=1)
-    en: str = Field(min_length=1)
-
-
-class Role(_Part):
+class Role(Part):
     """A party to the procedure: people with a permission, or an automatic rule of the platform."""
 
-    title: Text
+    title: Words
     permission: Permission | None = None
     automatic: bool = False
 
 
-class FieldSpec(_Part):
+class FieldSpec(Part):
     """One thing to fill in."""
 
     type: Literal["text", "integer", "number", "boolean", "date", "choice", "artifact"]
-    title: Text
+    title: Words
     required: bool = False
     values: tuple[str, ...] = ()
+    words: Mapping[str, Words] = Field({}, description="What values of a choice are called.", exclude_if=lambda words: not words)
     longest: int = Field(2000, ge=1, le=100_000, description="Characters of a text.")
     source: str = ""
 
@@ -85,19 +76,19 @@ class FieldSpec(_Part):
                 return _is_artifact(value), "an artifact's name, sha256:<64 hex digits>"
 
 
-class State(_Part):
+class State(Part):
     """A state that a case can be in."""
 
-    title: Text
+    title: Words
     initial: bool = False
     final: bool = False
     open: bool = Field(False, description="The form may be filled in here; the initial state always allows it.")
 
 
-class Transition(_Part):
+class Transition(Part):
     """A step from one of some states to another."""
 
-    title: Text
+    title: Words
     source: tuple[str, ...] = Field(alias="from")
     to: str
     by: str
@@ -108,7 +99,7 @@ class Transition(_Part):
     article: str = ""
 
 
-class Clock(_Part):
+class Clock(Part):
     """A time limit on leaving a state, counted from entering it or from a date field."""
 
     state: str
@@ -119,30 +110,32 @@ class Clock(_Part):
     source: str = Field(min_length=1, description="The law and article that sets the limit.")
 
 
-class Evidence(_Part):
+class Evidence(Part):
     """A statement that must be valid about an artifact field before the form counts as complete."""
 
     predicate_type: str
     about: str
-    title: Text
+    title: Words
 
 
-class Register(_Part):
+class Register(Part):
     """Where decided cases are numbered, and what its public record must say."""
 
     prefix: str = Field(pattern="^[A-Z][A-Z0-9-]{1,30}$")
     statement: str
-    notice: Text
+    about: str = Field("model", description="The artifact field that the statement is about.", exclude_if=lambda name: name == "model")
+    named: str = Field("algorithm_name", description="The field that names it.", exclude_if=lambda name: name == "algorithm_name")
+    notice: Words
     demonstration: bool = True
 
 
-class Definition(_Part):
+class Definition(Part):
     """A procedure; see the module's docstring."""
 
     schema_: Literal["headwater.procedure/1"] = Field(alias="schema")
     id: str = Field(pattern="^[a-z][a-z0-9-]{1,60}$")
     version: str = Field(min_length=1)
-    title: Text
+    title: Words
     legal_sources: tuple[str, ...] = Field(min_length=1)
     roles: Mapping[str, Role]
     filled_by: str
@@ -185,13 +178,8 @@ def from_json(told: Any, where: str = "definition") -> Definition:
 
 def read(text: str | bytes, where: str = "definition") -> Definition:
     """Return the definition that a YAML text holds. Raises BadDefinition with every problem and its line."""
-    try:
-        located = yaml_lines.load(text if isinstance(text, str) else text.decode(), where, KIND)
-    except UnicodeDecodeError as error:
-        raise BadDefinition([Problem(where=where, what=f"Byte {error.start} is not UTF-8.", hint="Save it as UTF-8.")], KIND) from error
-    except BadFile as error:
-        raise BadDefinition(error.problems, KIND) from error
-    return _checked(located.value, lambda path: f"{where}:{located.line(path)}, {_dotted(path)}")
+    located = yaml_file.parse(text, where, KIND, BadDefinition)
+    return _checked(located.value, lambda path: place(located, path, where))
 
 
 def _checked(told: Any, where: Callable[[Path], str]) -> Definition:

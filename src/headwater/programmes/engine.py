@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
+from headwater.core.calendar import Due, due, local_day
 from headwater.core.errors import BadInput, Conflict, GateClosed, Refused
-from headwater.programmes.calendar import Due, due, local_day
 from headwater.programmes.definition import Definition, Transition
 from headwater.programmes.expression import Unknown, Value, holds
 

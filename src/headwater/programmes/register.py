@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from headwater.core import evidence
+from headwater.core.calendar import local_day
 from headwater.core.errors import Broken
 from headwater.core.keys import Keyring
 from headwater.core.statement import Statement, Subject
-from headwater.programmes.calendar import local_day
 from headwater.programmes.cases import Record, cases
 from headwater.programmes.definition import Definition, Register
 from headwater.programmes.engine import Case, Event
@@ -29,12 +29,13 @@ def next_number(connection: Connection, definition: Definition, at: datetime) ->
 
 
 def issue(connection: Connection, keyring: Keyring, record: Record, case: Case, event: Event) -> str:
-    """Issue the register's statement about the case's model and return its digest."""
+    """Issue the register's statement about what the case is about and return its digest."""
     predicate = _public(record, case) | {"decision": event.data["to"], "decidedBy": event.actor}
-    name = str(case.fields.get("algorithm_name") or "model")
+    held = _register(record.definition)
+    name = str(case.fields.get(held.named) or held.about)
     claim = Statement(
-        subjects=(Subject(name=name[:200], digest=str(case.fields["model"])),),
-        predicate_type=_register(record.definition).statement,
+        subjects=(Subject(name=name[:200], digest=str(case.fields[held.about])),),
+        predicate_type=held.statement,
         predicate=predicate,
         issued_at=event.at,
     )

@@ -41,6 +41,8 @@ def _fields(it: Definition) -> Found:
             yield f"fields.{name}", "A field's name must be a plain word that no fact or evidence bears."
         if (field.type == "choice") != bool(field.values):
             yield f"fields.{name}", "A choice, and only a choice, lists its values."
+        if strange := sorted(set(field.words) - set(field.values)):
+            yield f"fields.{name}", f"It has words for {', '.join(strange)}, which are no values of it."
 
 
 def _states(it: Definition) -> Found:
@@ -116,8 +118,8 @@ def _evidence(it: Definition) -> Found:
 
 
 def _register(it: Definition) -> Found:
-    if it.register_ is not None and it.fields.get("model") is None:
-        yield "register", "A register's statement is about the field 'model', which is not there."
+    if it.register_ is not None and ((field := it.fields.get(it.register_.about)) is None or field.type != "artifact"):
+        yield "register", f"A register's statement is about the field '{it.register_.about}', which is not there as an artifact."
 
 
 def _edges(it: Definition) -> dict[str, set[str]]:

@@ -21,7 +21,7 @@ from headwater.core.store import check_name, is_tree
 from headwater.core.web import permitted, platform_of
 from headwater.projects import check as checking
 from headwater.projects import runs, schema
-from headwater.projects.runs import Run, RunState
+from headwater.projects.runs import Run, RunState, Wish
 
 router = APIRouter(prefix="/api", tags=["projects"])
 
@@ -50,6 +50,7 @@ class RunIn(ProjectIn):
         None, max_length=200, description="Organisation that runs it; yours where left out.", examples=["city"]
     )
     force: bool = Field(False, description="Run every step, also where an equal one finished before.")
+    engine: str | None = Field(None, max_length=40, description="Engine that runs it; the setting's where left out.", examples=["local"])
 
 
 class CheckedOut(BaseModel):
@@ -120,7 +121,8 @@ def checked(actor: Runner, project: ProjectIn) -> CheckedOut:  # noqa: ARG001 - 
 def submitted(request: Request, actor: Runner, project: RunIn) -> RunView:
     for name in project.files.values():
         check_name(name)
-    run = runs.submit(platform_of(request), actor, project.text, project.files, organisation=project.organisation, force=project.force)
+    wish = Wish(organisation=project.organisation, engine=project.engine, force=project.force)
+    run = runs.submit(platform_of(request), actor, project.text, project.files, wish)
     wake(request)
     return view(request, run)
 

@@ -19,6 +19,8 @@ from headwater.core.yaml_lines import Located, Path
 from headwater.projects.schema import STEP_NAME, ProjectFile, ResourcesEntry, StepEntry
 
 FILE_PREFIX = "file:"
+PLATFORM = "platform"
+"""The engine of steps that change the platform's own records."""
 KIND = "project file"
 
 
@@ -46,17 +48,27 @@ def check(text: str, name: str, exists: Callable[[str], bool]) -> Checked:
     return Checked(file=file, order=checker.order, files=tuple(sorted(checker.files)))
 
 
-def compile_jobs(checked: Checked, run: str, files: Mapping[str, str], *, force: bool) -> tuple[NewJob, ...]:
-    """Return the jobs of a run; `files` gives the artifact of each file that the project uses. Forced jobs do not reuse earlier ones."""
-    return tuple(_job(checked.file, name, run, files, force) for name in checked.order)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """How a project is handed in: the run's name, the artifact of each file it uses, the engine, and whether to reuse nothing."""
+
+    run: str
+    files: Mapping[str, str]
+    engine: str
+    force: bool = False
 
 
-def _job(file: ProjectFile, name: str, run: str, files: Mapping[str, str], force: bool) -> NewJob:
-    entry = file.steps[name]
+def compile_jobs(checked: Checked, handed: Handed) -> tuple[NewJob, ...]:
+    """Return the jobs of a run."""
+    return tuple(_job(checked.file, name, handed) for name in checked.order)
+
+
+def _job(file: ProjectFile, name: str, handed: Handed) -> NewJob:
+    entry, run = file.steps[name], handed.run
     step = STEPS.get(entry.uses) if entry.uses else None
     inputs, params = _split(entry, step, file.steps)
     given = {
-        key: Input(artifact=files[value.removeprefix(FILE_PREFIX)])
+        key: Input(artifact=handed.files[value.removeprefix(FILE_PREFIX)])
         if value.startswith(FILE_PREFIX)
         else Input(job=f"{run}.{value.split('.')[0]}", output=value.split(".", 1)[1])
         for key, value in inputs.items()
@@ -72,14 +84,14 @@ def _job(file: ProjectFile, name: str, run: str, files: Mapping[str, str], force
         seed=file.seed,
         code=code_version(step) if step else "",
         outputs=tuple(entry.outputs),
-        reuse=not force,
+        reuse=not handed.force,
     )
     needs = {f"{run}.{need}" for need in _parents(file, name)}
-    return NewJob(id=f"{run}.{name}", name=name, spec=spec, engine=_engine(step), needs=frozenset(needs))
+    return NewJob(id=f"{run}.{name}", name=name, spec=spec, engine=_engine(step, handed.engine), needs=frozenset(needs))
 
 
-def _engine(step: Step | None) -> str:
-    return "platform" if step is not None and step.place == "platform" else "local"
+def _engine(step: Step | None, chosen: str) -> str:
+    return PLATFORM if step is not None and step.place == "platform" else chosen
 
 
 def _resources(entry: StepEntry, step: Step | None) -> Resources:

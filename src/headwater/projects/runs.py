@@ -11,13 +11,14 @@ from enum import StrEnum
 from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, insert, select
 
 from headwater.compute import artifacts, jobs
+from headwater.compute.dispatcher import ENGINES
 from headwater.compute.jobs import ENDS, GOOD_ENDS, Job, State
 from headwater.core import canonical, identity, ledger
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import NotFound
 from headwater.core.identity import Actor, Permission
 from headwater.core.platform import Platform
-from headwater.projects.check import check, compile_jobs
+from headwater.projects.check import PLATFORM, Handed, check, compile_jobs
 
 runs = Table(
     "project_run",
@@ -57,21 +58,31 @@ class Run:
     files: Mapping[str, str]
 
 
-def submit(
-    platform: Platform, actor: Actor, text: str, files: Mapping[str, str], *, organisation: str | None = None, force: bool = False
-) -> Run:
-    """Check a project, enter its jobs, and return the run. Raises BadFile, Refused, NotFound for an artifact that the actor may not use.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a project is to be run: for which organisation, on which engine (None: as the settings say), and whether to reuse nothing."""
+
+    organisation: str | None = None
+    engine: str | None = None
+    force: bool = False
+
+
+def submit(platform: Platform, actor: Actor, text: str, files: Mapping[str, str], wish: Wish | None = None) -> Run:
+    """Check a project, enter its jobs, and return the run.
 
     `files` gives the stored artifact of each file that the project uses, by its path in the project.
+    Raises BadFile, Refused, NotFound for an artifact that the actor may not use or an engine that is not here.
     """
-    organisation = organisation or actor.organisation
+    wish = wish or Wish()
+    organisation = wish.organisation or actor.organisation
     identity.require(actor, Permission.PROJECTS_RUN, organisation)
     checked = check(text, "project.yaml", files.__contains__)
     with platform.db.read() as connection:
         for name in checked.files:
             artifacts.require_held(connection, files[name], actor.scopes(Permission.ARTIFACTS_READ))
     run_id = f"{checked.file.name}-{uuid.uuid4().hex[:8]}"
-    graph = compile_jobs(checked, run_id, files, force=force)
+    engine = chosen_engine(platform, wish.engine)
+    graph = compile_jobs(checked, Handed(run=run_id, files=files, engine=engine, force=wish.force))
     run = Run(
         id=run_id,
         project=checked.file.name,
@@ -84,6 +95,15 @@ def submit(
     )
     platform.db.write(lambda connection: _enter(connection, run, graph))
     return run
+
+
+def chosen_engine(platform: Platform, asked: str | None) -> str:
+    """Return the engine that a run's jobs go to. Raises NotFound for one that is not installed or not set up."""
+    chosen = asked or platform.settings.engine
+    there = [name for name in ENGINES.names() if name != PLATFORM and ENGINES.get(name).wanted(platform.settings)]
+    if chosen not in there:
+        raise NotFound(f"There is no engine '{chosen[:40]}' here.", f"There are: {', '.join(there)}; others are set up in the settings.")
+    return chosen
 
 
 def _enter(connection: Connection, run: Run, graph: tuple[jobs.NewJob, ...]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, false, or_, select
+from sqlalchemy import Connection, false, or_, select
 
-from headwater.core import identity, ledger
+from headwater.core import identity
 from headwater.core.errors import NotFound
 from headwater.core.identity import Actor, Grant
 
@@ -90,8 +90,7 @@ def revoke(connection: Connection, token_id: str, *, person_id: str, actor: str,
     found = connection.execute(query).all()
     if len(token_id) < ID_LENGTH or len(found) != 1:
         raise NotFound(f"There is no live token {token_id[:20]}.", "List your tokens on the account page.")
-    connection.execute(delete(identity.tokens).where(column.hash == found[0].hash))
-    ledger.append(connection, "token.revoked", subject=found[0].person, actor=actor, at=at, body={"kind": found[0].kind})
+    identity.end_token(connection, found[0].hash, actor=actor, at=at)
 
 
 def require_organisation(connection: Connection, path: str) -> None:

@@ -15,6 +15,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 
 from headwater import __version__
+from headwater.core.pace import Pace
 from headwater.core.platform import Platform
 from headwater.server import guard, openapi, problems
 from headwater.server.console import Pages
@@ -23,17 +24,20 @@ from headwater.server.metrics import Metrics
 if TYPE_CHECKING:
     from headwater.compute.dispatcher import Dispatcher
 
-ROOMS = ("plan", "projects", "compute", "data", "trust", "programmes", "models", "server")
+ROOMS = ("plan", "projects", "compute", "framework", "data", "trust", "programmes", "models", "server")
 """Whose `api.py` and `pages.py` are mounted, in this order, where they have one."""
 
 OPEN_PATHS = frozenset({"/", "/health", "/openapi.json", "/reference", "/sign-in", "/sign-out", "/static"})
-"""The only routes that ask for no permission."""
+"""The only routes that ask for no permission and say nothing: what every server has. Other open routes depend on `web.public`."""
 
 TAGS = [
     {"name": "plan", "description": "Clauses and indicators, with the evidence that the ledger holds."},
     {"name": "projects", "description": "Project files and their runs."},
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
+    {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
+    {"name": "framework", "description": "Parallel plans: how to cut a model over a fleet, and what it will do."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
+    {"name": "protocols", "description": "Public data for other tools' clients: CKAN, DCAT-AP, Delta Sharing and more."},
     {"name": "programmes", "description": "Cases of declared procedures."},
     {"name": "statements", "description": "Signed claims about artifacts."},
     {"name": "ledger", "description": "The append-only record."},
@@ -59,6 +63,7 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
     app.state.metrics = Metrics()
     app.state.console = Pages([room for room in ROOMS if _has(f"headwater.{room}")], secure_cookies=platform.settings.secure_cookies)
     app.state.closing = asyncio.Event()
+    app.state.pace = Pace(platform.settings.public_requests_per_minute)
     for room in ROOMS:
         for part in ("api", "pages"):
             if _has(f"headwater.{room}.{part}"):
@@ -72,9 +77,9 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
 
 
 def undeclared(app: FastAPI) -> list[str]:
-    """Return the routes that neither demand a permission nor are on the list of open ones."""
-    contexts = list(iter_route_contexts(app.routes))
-    return sorted(str(context.path) for context in contexts if context.path not in OPEN_PATHS and openapi.permission_of(context) is None)
+    """Return the routes that demand no permission, do not say that they are for all, and are not on the list of open ones."""
+    contexts = [one for one in iter_route_contexts(app.routes) if one.path not in OPEN_PATHS]
+    return sorted(str(one.path) for one in contexts if openapi.permission_of(one) is None and openapi.public_of(one) is None)
 
 
 def _surround(app: FastAPI, platform: Platform) -> None:

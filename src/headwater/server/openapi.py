@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -29,6 +29,10 @@ ERRORS = {
     "413": "The body is larger than this server takes.",
     "422": "Something in the request is wrong; all of it is listed.",
 }
+
+
+TOO_MANY = "More requests than one address may make in a minute without a sign-in."
+D = TypeVar("D", web.Permitted, web.Public)
 
 
 def install(app: FastAPI) -> None:
@@ -70,13 +74,22 @@ def operations(app: FastAPI) -> Iterator[RouteContext]:
 
 
 def permission_of(context: RouteContext) -> web.Permitted | None:
-    """Return what a route demands of its caller, or None for a route that is open to all."""
+    """Return what a route demands of its caller, or None for a route that demands nothing."""
+    return _depends_on(context, web.Permitted)
+
+
+def public_of(context: RouteContext) -> web.Public | None:
+    """Return the declaration of a route that says that it is for all, or None."""
+    return _depends_on(context, web.Public)
+
+
+def _depends_on(context: RouteContext, kind: type[D]) -> D | None:
     pending = [getattr(context, "dependant", None)]
     while pending:
         dependant = pending.pop()
         if dependant is None:
             continue
-        if isinstance(dependant.call, web.Permitted):
+        if isinstance(dependant.call, kind):
             return dependant.call
         pending += dependant.dependencies
     return None
@@ -85,8 +98,13 @@ def permission_of(context: RouteContext) -> web.Permitted | None:
 def _fill(operation: dict[str, Any], context: RouteContext) -> None:
     responses = operation.setdefault("responses", {})
     for status, meaning in ERRORS.items():
-        responses[status] = _problem(meaning)
-    demanded = permission_of(context)
+        responses[status] = _problem(meaning, responses.get(status))
+    demanded, open_to_all = permission_of(context), public_of(context)
+    if open_to_all is not None:
+        responses["429"] = _problem(TOO_MANY, responses.get("429"))
+        operation["security"] = [{}, {"token": []}]
+        operation["x-public"] = open_to_all.because
+        return
     if demanded is None:
         operation["security"] = []
         return
@@ -97,5 +115,8 @@ def _fill(operation: dict[str, Any], context: RouteContext) -> None:
     operation["description"] = f"{told}\n\nNeeds `{demanded.permission}` (roles: {roles}).".strip()
 
 
-def _problem(meaning: str) -> Mapping[str, Any]:
-    return {"description": meaning, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _problem(meaning: str, declared: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return an error's response: problem details, beside the form that a protocol's route declared for it."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    own = {kind: told for kind, told in ((declared or {}).get("content") or {}).items() if "HTTPValidationError" not in str(told)}
+    return {"description": meaning, "content": own | content}

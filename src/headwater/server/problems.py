@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from starlette.exceptions import HTTPException
 
 from headwater.core import web
-from headwater.core.errors import BadInput, Conflict, HeadwaterError, NotSignedIn
+from headwater.core.errors import BadInput, Conflict, HeadwaterError, NotSignedIn, TooMany
 from headwater.core.errors import Problem as Finding
 
 MEDIA_TYPE = "application/problem+json"
@@ -130,7 +130,8 @@ def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeadwaterError)
     if isinstance(error, NotSignedIn):
         return _on_stranger(request, error)
-    return respond(request, of_error(error))
+    waiting = {"retry-after": str(error.facts["wait_s"])} if isinstance(error, TooMany) else None
+    return respond(request, of_error(error), waiting)
 
 
 def _on_stranger(request: Request, error: NotSignedIn) -> Response:

@@ -58,8 +58,7 @@ def exchange(connection: Connection, platform: Platform, token: str) -> str:
     now, lasts = platform.clock.now(), timedelta(hours=platform.settings.session_hours)
     if token.startswith(ONCE):
         return identity.spend_once_token(connection, token, now=now, session_lasts=lasts)
-    actor = identity.actor_of(connection, token, now=now, kinds=("api",))
-    return identity.issue_token(connection, actor.id, kind="session", label="sign-in", lasts=lasts, at=now, actor=actor.id)
+    return identity.open_session(connection, token, now=now, lasts=lasts)
 
 
 def end(connection: Connection, platform: Platform, token: str) -> None:

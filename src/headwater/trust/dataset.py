@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headwater.core.errors import BadInput
 from headwater.core.tabular import Signature
+from headwater.core.yaml_file import Words
 from headwater.trust.examination import Attribute, Part
 from headwater.trust.measurement import Text
 
@@ -29,15 +30,6 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class _Words(_Read):
-    en: str
-    zh: str
-
-    @property
-    def text(self) -> Text:
-        return Text(en=self.en, zh=self.zh)
-
-
 class _Rule(_Read):
     at_most: float | None = None
     at_least: float | None = None
@@ -48,14 +40,14 @@ class _Rule(_Read):
 class _Sensitive(_Read):
     name: str
     column: str
-    title: _Words | None = None
+    title: Words | None = None
     rule: _Rule | None = None
     gradable: bool = True
-    reason: _Words | None = None
+    reason: Words | None = None
 
 
 class _Card(_Read):
-    title: _Words | None = None
+    title: Words | None = None
     sensitive: tuple[_Sensitive, ...] = ()
 
 
@@ -69,7 +61,7 @@ class Dataset:
         """Read the folder. Raises BadInput where a file, column or value does not fit the signature."""
         card = _read_card(folder)
         test = _read_table(folder / "test.parquet")
-        self.title = card.title.text if card.title else Text(en=folder.name, zh=folder.name)
+        self.title = _text(card.title) if card.title else Text(en=folder.name, zh=folder.name)
         self.test = _part(test, signature, "test.parquet")
         self.train = None
         if (folder / "train.parquet").exists():
@@ -117,8 +109,8 @@ def _part(table: Table, signature: Signature, where: str) -> Part:
 
 
 def _attribute(told: _Sensitive, table: Table) -> Attribute:
-    title = told.title.text if told.title else Text(en=told.name, zh=told.name)
-    reason = (told.reason.text if told.reason else _NO_REASON) if not told.gradable else None
+    title = _text(told.title) if told.title else Text(en=told.name, zh=told.name)
+    reason = (_text(told.reason) if told.reason else _NO_REASON) if not told.gradable else None
     if told.column not in table:
         raise BadInput(f"The sensitive column '{told.column}' is not in the test part.", "Keep it with the role 'ignore'.", where=CARD_FILE)
     values = table[told.column]
@@ -165,3 +157,7 @@ def _protected(rule: _Rule, value: Value) -> bool:
 
 
 _NO_REASON = Text(en="Declared as not gradable by the data's owner, without a reason.", zh="数据所有者声明不可评级，未说明原因。")
+
+
+def _text(words: Words) -> Text:
+    return Text(en=words.en, zh=words.zh)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from engine_bench import Bench
+from tests import slurm
+from tests.slurm import Cluster
 
 from headwater.compute.work import EngineFactory
-from headwater.core import registry
-from headwater.core.platform import Platform
+from headwater.core import platform, registry, settings
 from headwater.core.registry import Family
 
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
@@ -40,14 +41,31 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     registry._entry_points.cache_clear()
 
 
-@pytest.fixture(params=["local", "platform"])
-def bench(request: pytest.FixtureRequest, site: Platform, plugin: str) -> Iterator[Bench]:
-    """Give each engine in turn."""
-    factory = ENGINES.get(request.param)
-    made = Bench(name=request.param, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a real Slurm of three nodes, started for these tests."""
+    made = slurm.started(tmp_path_factory.mktemp("slurm"))
     yield made
-    made.engine.sweep(())
-    for folder in (site.settings.data_folder / "jobs", site.settings.data_folder / "platform-jobs"):
-        for attempt in folder.glob("*/"):
-            (attempt / "go").touch()
-    made.engine.close()
+    made.stop()
+
+
+@pytest.fixture(params=["local", "platform", "slurm-rest", "slurm-commands"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Give each engine in turn, Slurm's by both of its ways."""
+    name, _, way = request.param.partition("-")
+    data = tmp_path / "data"
+    if way:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+        data.mkdir()
+        (data / settings.FILE).write_text(cluster.settings(way))
+    factory = ENGINES.get(name)
+    with platform.opened(settings.load(data_folder=data, local_cpus=2, local_memory_gib=4)) as site:
+        site.found()
+        made = Bench(name=name, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
+        yield made
+        made.engine.sweep(())
+        for folder in ("jobs", "platform-jobs", "slurm-jobs"):
+            for attempt in (data / folder).glob("*/"):
+                (attempt / "go").touch()
+        made.engine.close()

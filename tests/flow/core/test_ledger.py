@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from headwater.core import ledger
@@ -101,3 +101,12 @@ def test_an_entry_is_kept_only_with_the_change_that_it_records(any_site: Platfor
     with pytest.raises(ValueError, match="goes with it"):
         any_site.db.write(half_done)
     assert check(any_site).entries == before
+
+
+def test_entries_are_read_and_appended_in_one_transaction(any_site: Platform) -> None:
+    def work(connection: Connection) -> int:
+        seen = len(list(ledger.entries(connection)))
+        ledger.append(connection, "test.after", subject="x", actor="t", at=any_site.clock.now())
+        return len(list(ledger.entries(connection))) - seen
+
+    assert any_site.db.write(work) == 1

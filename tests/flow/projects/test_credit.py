@@ -15,6 +15,7 @@ import pytest
 
 from headwater.core import evidence, ledger, platform, settings, statement
 from headwater.core.platform import Platform
+from tests import slurm
 
 STEPS = ["prepare", "train", "compress", "deploy", "evaluate", "file", "publish", "serve"]
 
@@ -134,3 +135,19 @@ def test_the_same_model_is_refused_for_a_class_of_risk_that_its_grades_do_not_re
     assert refused.status == 1
     assert (refused.jobs["publish"]["state"], refused.jobs["serve"]["state"]) == ("refused", "skipped")
     assert "fairness" in refused.jobs["publish"]["error"]["message"]
+
+
+def test_the_same_file_runs_on_slurm_and_makes_the_same_bytes(first: Ran, tmp_path: Path) -> None:
+    (tmp_path / "slurm").mkdir()
+    cluster = slurm.started(tmp_path / "slurm")
+    try:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / settings.FILE).write_text(cluster.settings("rest"))
+        ran = headwater(tmp_path, "run", "recipes/credit/project.yaml", "--engine", "slurm")
+    finally:
+        cluster.stop()
+    assert ran.status == 0, ran.said
+    assert {name for name, job in ran.jobs.items() if "engine 'slurm' had" in job["place"]} >= {"prepare", "train", "evaluate"}
+    for step in ("prepare", "train"):
+        assert ran.jobs[step]["outputs"] == first.jobs[step]["outputs"]
+    assert ran.result["models"][0]["answered"] == first.result["models"][0]["answered"]

@@ -15,6 +15,7 @@ from headwater.core.errors import BadFile, NotFound, Refused
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
 from headwater.projects import runs
+from headwater.projects.runs import Wish
 from tests.flow.compute.graphs import ended
 
 PROJECT = """schema: headwater.project/1
@@ -54,7 +55,7 @@ def running(site: Platform) -> Iterator[Platform]:
 def run(site: Platform, actor: Actor, *, text: str = PROJECT, rows: int = 200, force: bool = False) -> Job:
     files = {"table.csv": site.store.put_bytes(table(rows).encode()), "card.yaml": site.store.put_bytes(CARD.encode())}
     site.db.write(lambda connection: artifacts.hold(connection, files.values(), actor.organisation, at=site.clock.now()))
-    (job,) = ended(site, runs.submit(site, actor, text, files, force=force).id).values()
+    (job,) = ended(site, runs.submit(site, actor, text, files, Wish(force=force)).id).values()
     return job
 
 
@@ -116,7 +117,13 @@ def test_another_organisation_does_not_get_the_result(running: Platform, adminis
         )
     assert run(running, lin).state is State.DONE
     with pytest.raises(Refused, match=r"may not projects\.run in city"):
-        runs.submit(running, lin, PROJECT, {}, organisation="city")
+        runs.submit(running, lin, PROJECT, {}, Wish(organisation="city"))
+
+
+def test_an_engine_that_is_not_set_up_is_refused_with_those_that_are(running: Platform, administrator: Actor) -> None:
+    text = "schema: headwater.project/1\nname: one\nsteps: {say: {run: [echo]}}\n"
+    with pytest.raises(NotFound, match=r"no engine 'slurm' here\. There are: local"):
+        runs.submit(running, administrator, text, {}, Wish(engine="slurm"))
 
 
 def test_a_wrong_project_leaves_nothing_behind(running: Platform, administrator: Actor) -> None:

@@ -49,14 +49,14 @@ def test_every_operation_has_a_name_a_summary_a_tag_and_its_permission(document:
     for name, told in operations(document):
         assert told.get("summary"), name
         assert set(told["tags"]) <= known, name
-        assert told["security"] == [] or told["x-permission"], name
+        assert told["security"] == [] or told.get("x-permission") or told.get("x-public"), name
 
 
 def test_every_operation_tells_its_errors_as_problem_details(document: dict[str, Any]) -> None:
     reference = {"$ref": "#/components/schemas/Problem"}
     for name, told in operations(document):
         for status in ERRORS:
-            assert told["responses"][status]["content"] == {MEDIA_TYPE: {"schema": reference}}, f"{name} {status}"
+            assert told["responses"][status]["content"][MEDIA_TYPE] == {"schema": reference}, f"{name} {status}"
 
 
 def test_every_json_body_comes_with_an_example_of_each_field_that_is_needed(document: dict[str, Any]) -> None:
@@ -134,4 +134,23 @@ def there(busy: FastAPI, token: Token) -> Mapping[str, str]:
     case = client.post("/api/cases", json={"procedure": "algorithm-filing"})
     assert case.status_code == 201, case.text
     me = client.get("/api/me").json()["id"]
-    return {"run": run["id"], "job": run["jobs"][0]["id"], "digest": statement["digest"], "case": case.json()["id"], "person": me}
+    described = {"name": "stops", "title": {"zh": "站点", "en": "Stops"}, "about": {"zh": "站", "en": "Stops"}, "licence": "CC-BY-4.0"}
+    assert client.post("/api/data/sets", json=described).status_code == 201
+    version = client.post("/api/data/sets/stops/versions?file=stops.csv", content=b"n,name\n1,x\n")
+    assert version.status_code == 201, version.text
+    rows = busy.state.platform.store.put_bytes(b"age,sex\n" + b"30,F\n40,M\n" * 20)
+    columns = [{"name": "age", "kind": "number", "minimum": 0, "maximum": 120}, {"name": "sex", "kind": "category", "values": ["F", "M"]}]
+    declared = {"artifact": rows, "columns": columns}
+    table = client.post("/api/data/protected", json={"name": "people", "organisation": "city", "declared": declared}).json()["name"]
+    client.post(f"/api/data/protected/{table}/budgets", json={"grantee": "city", "epsilon": 5, "reason": "test"})
+    return {
+        "run": run["id"],
+        "job": run["jobs"][0]["id"],
+        "digest": statement["digest"],
+        "case": case.json()["id"],
+        "person": me,
+        "dataset": "stops",
+        "number": "1",
+        "file": "stops.csv",
+        "table": table,
+    }

@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 from headwater.core import identity
 from headwater.core.identity import ROLES, SYSTEM
 from headwater.core.platform import Platform
+from headwater.server import openapi
 from headwater.server.app import OPEN_PATHS, undeclared
 from tests.flow.server.conftest import Token
 from tests.flow.server.in_process import TestClient
@@ -25,8 +26,16 @@ def specification() -> dict[tuple[str, str], frozenset[str]]:
     found = {}
     for line in lines:
         method, path, *marks = line.split()
+        if marks == ["public"]:
+            continue
         found[method, path] = frozenset(role for role, mark in zip(roles, marks, strict=True) if mark == "yes")
     return found
+
+
+def for_all() -> frozenset[tuple[str, str]]:
+    """Return the routes that the specification opens to people who are not signed in."""
+    lines = (Path(__file__).parent / "permissions.txt").read_text(encoding="utf-8").splitlines()[1:]
+    return frozenset((method, path) for method, path, *marks in (line.split() for line in lines) if marks == ["public"])
 
 
 def test_every_route_demands_a_permission_or_is_on_the_list_of_open_ones(app: FastAPI) -> None:
@@ -41,7 +50,30 @@ def test_the_specification_names_every_route_and_no_other(app: FastAPI) -> None:
         for method in context.methods or ()
         if context.path not in OPEN_PATHS
     }
-    assert set(specification()) == routes
+    assert set(specification()) | for_all() == routes
+
+
+def test_the_routes_for_all_are_those_that_declare_it(app: FastAPI) -> None:
+    declared = {
+        (method, str(context.path_format))
+        for context in iter_route_contexts(app.routes)
+        for method in context.methods or ()
+        if openapi.public_of(context) is not None
+    }
+    assert declared == for_all()
+
+
+def test_a_route_for_all_lets_in_a_stranger_and_every_role_but_nobody_with_a_wrong_token(app: FastAPI, token: Token) -> None:
+    callers = {"stranger": {}} | {role: {"authorization": f"Bearer {token(role)}"} for role in ROLES}
+    wrong = []
+    for method, path in sorted(for_all()):
+        for caller, headers in callers.items():
+            answer = TestClient(app, follow_redirects=False, headers=headers).request(method, re.sub(r"\{.*?\}", "1", path))
+            kept_out = answer.status_code in (401, 403) and answer.json().get("code") != "data.bad_address"  # which is about the address
+            wrong += [f"{caller} {method} {path}: {answer.status_code}"] if kept_out or answer.status_code >= 500 else []
+        forged = TestClient(app, headers={"authorization": "Bearer hw_api_forged"}).request(method, re.sub(r"\{.*?\}", "1", path))
+        wrong += [f"forged {method} {path}: {forged.status_code}"] if forged.status_code not in (401, 403) else []
+    assert wrong == []
 
 
 def test_each_role_gets_through_exactly_where_the_specification_says(app: FastAPI, token: Token) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from fastapi import FastAPI
 
-from headwater.core import ledger, web
+from headwater.core import identity, ledger, web
 from headwater.core.clock import FixedClock
 from headwater.core.platform import Platform
 from tests.flow.server.conftest import Token, form_token
@@ -54,6 +54,14 @@ def test_a_wrong_token_is_refused_on_the_form_itself(anyone: TestClient, wrong: 
     assert answer.status_code == 401
     assert 'role="alert"' in answer.text
     assert web.SESSION_COOKIE not in anyone.cookies
+
+
+def test_a_session_ends_with_the_token_that_opened_it(anyone: TestClient, token: Token, site: Platform) -> None:
+    opener = token()
+    sign_in(anyone, opener)
+    assert anyone.get("/account").status_code == 200
+    site.db.write(lambda connection: identity.revoke_token(connection, opener, actor="test", at=site.clock.now()))
+    assert anyone.get("/api/me").status_code == 401
 
 
 def test_a_session_ends_when_its_hours_are_over(browser: TestClient, clock: FixedClock, site: Platform) -> None:

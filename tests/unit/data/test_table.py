@@ -23,7 +23,11 @@ def test_the_encodings_of_chinese_tables_are_told_apart(data: bytes, encoding: s
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"\xff\xfea\x00", "UTF-16"), (b"a,b\n\x00", "Byte 4 is NUL"), (b"a\n\xff\xff", "Byte 2 is not UTF-8, and byte 2 is not GB18030")],
+    [
+        (b"\xff\xfea\x00", "UTF-16"),
+        (b"a,b\n\x00", "Byte 4 is NUL"),
+        (b"a\n\xff\xff", r"Byte 2 \(line 2\) is not UTF-8, and byte 2 is not GB18030"),
+    ],
 )
 def test_other_bytes_are_refused_with_their_place(data: bytes, said: str) -> None:
     with pytest.raises(BadInput, match=said):

@@ -88,6 +88,8 @@ FAULTS: list[tuple[Callable[[Told], None], str]] = [
     (put("model", "clocks", "decide", "starts"), "which is no date field"),
     (put("cancelled", "clocks", "decide", "state"), "is final"),
     (put([], "fields", "service_form", "values"), "A choice, and only a choice"),
+    (put({"fax": TEXT}, "fields", "service_form", "words"), "words for fax, which are no values"),
+    (put("provider_name", "register", "about"), "'provider_name', which is not there as an artifact"),
     (put("provider_name", "evidence", "trust_grade", "about"), "no artifact field"),
     (put("nobody", "filled_by"), "There is no role 'nobody'"),
     (put(True, "roles", "provider", "automatic"), "either automatic or held by people"),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.core.calendar import published_through
 from headwater.core.errors import BadInput, Conflict, GateClosed, HeadwaterError, Refused
 from headwater.programmes import engine
-from headwater.programmes.calendar import published_through
 from headwater.programmes.definition import Definition, from_json, named
 from headwater.programmes.engine import Case, Event, Move, Party
 

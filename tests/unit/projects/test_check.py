@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from headwater.core.errors import BadFile
-from headwater.projects.check import check, compile_jobs
+from headwater.projects.check import Handed, check, compile_jobs
 from headwater.projects.schema import json_schema
 
 HERE = {"data/table.csv", "card.yaml"}
@@ -48,7 +48,7 @@ def test_files_that_it_uses_are_named() -> None:
 
 def test_an_input_becomes_the_artifact_of_a_file_or_the_output_of_a_job() -> None:
     files = {"data/table.csv": "sha256:" + "1" * 64, "card.yaml": "sha256:" + "2" * 64}
-    prepare, train, tell = compile_jobs(check(GOOD, "p.yaml", HERE.__contains__), "demo-1", files, force=False)
+    prepare, train, tell = compile_jobs(check(GOOD, "p.yaml", HERE.__contains__), Handed(run="demo-1", files=files, engine="local"))
     assert prepare.spec.inputs["table"].artifact == files["data/table.csv"]
     assert (train.spec.inputs["dataset"].job, train.spec.inputs["dataset"].output) == ("demo-1.prepare", "dataset")
     assert (prepare.needs, train.needs, tell.needs) == (frozenset(), frozenset({"demo-1.prepare"}), frozenset({"demo-1.train"}))

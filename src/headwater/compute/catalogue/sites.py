@@ -33,6 +33,8 @@ class Pool:
     cpus_per_node: int
     memory_gib_per_node: float
     fen_per_chip_h: Figure | Unknown
+    """What an hour of a chip costs beside its electricity, which the tariff prices."""
+    watts_per_chip: Figure | Unknown
 
     @property
     def chip_count(self) -> int:
@@ -181,6 +183,7 @@ def _pool(row: PoolRow, known: Chips) -> Pool:
         cpus_per_node=row.cpus_per_node,
         memory_gib_per_node=row.memory_gib_per_node,
         fen_per_chip_h=_figure(row.fen_per_chip_h, "price of a chip-hour"),
+        watts_per_chip=_figure(row.watts_per_chip, "power of a chip"),
     )
 
 

@@ -76,6 +76,9 @@ class PoolRow(Row):
     cpus_per_node: Count
     memory_gib_per_node: Annotated[float, Field(gt=0, le=1_000_000)]
     fen_per_chip_h: AnyFigureRow | None = None
+    """What an hour of a chip costs beside its electricity, which the tariff prices."""
+    watts_per_chip: FigureRow | None = None
+    """What a chip of this pool draws at work, where the owner knows it better than the chip catalogue."""
 
 
 class PueRow(FigureRow):

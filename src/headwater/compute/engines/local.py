@@ -78,7 +78,7 @@ class LocalEngine:
         Raises BadInput where there is nothing to run, Unavailable where the disk or the machine refuses.
         """
         folder = self.folder(work.key)
-        argv = work.argv or _step_command(work, folder)
+        argv = work.argv or step_command(work, folder)
         self._reap()
         lock = _lock_unstarted(folder)
         if lock is None:
@@ -217,7 +217,8 @@ class LocalEngine:
         self._bell.close()
 
 
-def _step_command(work: Work, folder: Path) -> tuple[str, ...]:
+def step_command(work: Work, folder: Path) -> tuple[str, ...]:
+    """Return what runs a step: this Python on its folder. Raises BadInput for an attempt that has neither command nor step."""
     if work.task is None:
         raise BadInput(f"The attempt '{work.key}' has neither a command nor a step.", "Give it 'argv' or 'task'.")
     return sys.executable, "-P", "-m", "headwater.step", str(folder)

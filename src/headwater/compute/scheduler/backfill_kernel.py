@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.nodes_kernel import COUNT, copy_nodes, fits_scratch, hold_nodes, leave_nodes, move_scratch
 from headwater.compute.scheduler.placement_kernel import may_use, overhead_s
 from headwater.compute.scheduler.score_kernel import rate_on
@@ -22,7 +22,7 @@ OVERRUN_S = 1e-6
 """After now: when a job that has outlived its estimate is expected to end."""
 
 
-@compiled
+@compiled_allocating
 def no_promise() -> Floats:
     """A promise to nobody: site, time, units left over then, job; the most units one site may have free; CPU and memory left over."""
     return np.array([-1.0, np.inf, 0.0, -1.0, np.inf, 0.0, 0.0])
@@ -204,7 +204,7 @@ def open_plan(state: State, site: int, now_s: float, times: Floats, free: Ints) 
     return steps
 
 
-@compiled
+@compiled_allocating
 def less_kept(state: State, job: int, site: int, times: Floats, free: Ints, steps: int, now_s: float) -> Ints:
     """The plan's free units less what windows keep from the job's queue at each step."""
     left = free[:steps].copy()

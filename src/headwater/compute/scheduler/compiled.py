@@ -32,7 +32,8 @@ INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}
 SOURCES = ("scheduler/state.py", "scheduler/*_kernel.py", "twin/*_kernel.py")
 """What decides compiled code: the kernels, and the tables and constants that they share."""
 
-_inner: set[object] = set()
+_inner: dict[object, bool] = {}
+"""Kernels that only kernels call, and whether each makes arrays."""
 _interpreting: ContextVar[bool] = ContextVar("interpreting", default=False)
 
 
@@ -65,8 +66,18 @@ class Entry:
 
 
 def compiled(function: F) -> F:
-    """Mark a function that other kernels call. Division by zero gives infinity, as in NumPy."""
-    _inner.add(function)
+    """Mark a function that other kernels call. Division by zero gives infinity, as in NumPy.
+
+    It neither makes an array nor is given one by a function that it calls: then nobody need count who holds the tables. That count,
+    of every table of the state at every call, took nine tenths of a replay's time.
+    """
+    _inner[function] = False
+    return function
+
+
+def compiled_allocating(function: F) -> F:
+    """Mark the same where the function makes arrays, or is given new ones by those it calls."""
+    _inner[function] = True
     return function
 
 
@@ -95,7 +106,9 @@ def jitted(function: Any) -> Any:
     called = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     kernels = {name: jitted(_bare(one)) for name, one in called.items() if _is_kernel(one) and _bare(one) is not function}
     copy = FunctionType(function.__code__, function.__globals__ | kernels, function.__name__, function.__defaults__, function.__closure__)
-    return _for_all_constants(numba.njit(**INNER)(copy)) if function in _inner else numba.njit(**OPTIONS)(copy)
+    if function not in _inner:
+        return numba.njit(**OPTIONS)(copy)
+    return _for_all_constants(numba.njit(**(INNER | {"_nrt": _inner[function]}))(copy))
 
 
 def _for_all_constants(dispatcher: Any) -> Any:

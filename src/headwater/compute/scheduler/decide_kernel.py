@@ -22,7 +22,7 @@ from headwater.compute.scheduler.backfill_kernel import (
     promise,
     reserve,
 )
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.elastic_kernel import grow, shrink_for
 from headwater.compute.scheduler.fairshare_kernel import (
     age_usage,
@@ -74,7 +74,7 @@ def uses_force(rules: Rules) -> bool:
     return bool(rules.preemption in (BY_PRIORITY, BY_SHARE) or rules.shrink == 1)
 
 
-@compiled
+@compiled_allocating
 def pass_in_order(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Go through the lane's waiting jobs in order and start what may start."""
     jobs, lanes, hold, first = state.jobs, state.lanes, no_promise(), out.length[0]
@@ -102,7 +102,7 @@ def pass_in_order(state: State, rules: Rules, lane: int, now_s: float, out: Deci
     return_stopped(state, rules, lane, out, first)
 
 
-@compiled
+@compiled_allocating
 def pass_fair(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Serve the queues by share: after each start the queue with the lowest share has its turn."""
     jobs, queues, hold, first = state.jobs, state.queues, no_promise(), out.length[0]
@@ -133,7 +133,7 @@ def pass_fair(state: State, rules: Rules, lane: int, now_s: float, out: Decision
     return_stopped(state, rules, lane, out, first)
 
 
-@compiled
+@compiled_allocating
 def pass_conservative(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Give every job looked at the earliest slot that moves no job before it; start those whose slot is now.
 

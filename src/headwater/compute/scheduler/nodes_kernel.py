@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.pack_kernel import choose_packed, fits_packed, is_whole_free, move_pack, stranding
 from headwater.compute.scheduler.score_kernel import FRAGMENTATION, TOPOLOGY
 from headwater.compute.scheduler.state import SLICE_SPARE, Ints, Rules, State, Table
@@ -53,7 +53,7 @@ def fits_scratch(state: State, rules: Rules, job: int, site: int) -> bool:
     return fits_packed(state.packer, state, job, site, state.packs_scratch)
 
 
-@compiled
+@compiled_allocating
 def copy_nodes(state: State, rules: Rules) -> None:
     """Make the scratch copy equal to the nodes."""
     if rules.placement == CONSOLIDATED:
@@ -113,7 +113,7 @@ def is_whole(state: State, rules: Rules, job: int, site: int, node: int) -> bool
     return bool(state.node_free[node] == state.sites.node_size[site])
 
 
-@compiled
+@compiled_allocating
 def block_for(state: State, rules: Rules, job: int, site: int, whole: int) -> int:
     """The block with the fewest empty nodes that has `whole` of them; where none has, the one with the most."""
     first, count = state.sites.first_node[site], state.sites.node_count[site]
@@ -176,7 +176,7 @@ def leave_nodes(state: State, rules: Rules, job: int) -> None:
     jobs.slice_head[job] = -1
 
 
-@compiled
+@compiled_allocating
 def blocks_spanned(state: State, rules: Rules, job: int, site: int) -> int:
     """In how many blocks the job's whole nodes would lie."""
     first, count, whole = state.sites.first_node[site], state.sites.node_count[site], state.jobs.units[job] // state.sites.node_size[site]

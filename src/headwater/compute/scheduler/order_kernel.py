@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.state import COMING, FINISHED, NOW_S, RUNNING, Floats, Rules, State, Table
 
 FIFO, SHORTEST, AREA, DEADLINE, PRIORITY, ATTAINED, REMAINING, LEARNED, FAIR = range(9)
@@ -18,7 +18,7 @@ EDGE_SLACK_S = 1e-4
 LEAST_WORK_S = 600.0
 
 
-@compiled
+@compiled_allocating
 def hazard(state: State, rules: Rules, job: int, ended: Floats, entered: Floats) -> None:
     """Fill, per band, the weighted counts of like jobs that ended in it and that entered it."""
     jobs, bands = state.jobs, state.bands
@@ -55,7 +55,7 @@ def gittins(bands: Table, attained_s: float, band: int, ended: Floats, entered: 
     return best
 
 
-@compiled
+@compiled_allocating
 def learned_index(state: State, rules: Rules, job: int) -> float:
     """The job's index, computed anew only where evidence about it changed."""
     jobs, count = state.jobs, len(state.bands) - 1

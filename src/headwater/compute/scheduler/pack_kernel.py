@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled_allocating
 from headwater.compute.scheduler.packing_kernel import FIRST_FIT, LEAST_WASTE, Packer, choose_on, move, score_nodes
 from headwater.compute.scheduler.packing_rules_kernel import fits
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MEMORY, MILLI, TYPES, WHOLE_MILLI, Ints, Nodes
@@ -19,7 +19,7 @@ BEST_SCORE = 100.0
 """Of the published rules; `least-waste` has costs instead."""
 
 
-@compiled
+@compiled_allocating
 def ask_for(state: State, job: int, site: int, units: int) -> Ints:
     """What the job asks of one node, were so many of its units there; the array is overwritten by the next call."""
     jobs, device, request = state.jobs, state.sites.device_units[site], state.request
@@ -33,14 +33,14 @@ def ask_for(state: State, job: int, site: int, units: int) -> Ints:
     return request
 
 
-@compiled
+@compiled_allocating
 def takes(packs: Nodes, node: int, request: Ints) -> bool:
     """Whether the node has room for the request."""
     left = packs.device_free_milli[node, : packs.devices[node]]
     return bool(packs.memory_free_mib[node] >= request[MEMORY] and fits(request, packs.cpu_free_milli[node], left, packs.device_type[node]))
 
 
-@compiled
+@compiled_allocating
 def fits_packed_here(state: State, job: int, site: int, packs: Nodes) -> bool:
     """Whether the job could be placed, were the nodes as free as `packs` says."""
     sites, units, size = state.sites, state.jobs.units[job], state.sites.node_size[site]
@@ -60,7 +60,7 @@ def fits_packed_here(state: State, job: int, site: int, packs: Nodes) -> bool:
     return False
 
 
-@compiled
+@compiled_allocating
 def could_lie_here(state: State, job: int, site: int) -> bool:
     """Whether the job has a place on the site's nodes when they are empty."""
     sites, packs, size = state.sites, state.packs, state.sites.node_size[site]
@@ -75,7 +75,7 @@ def could_lie_here(state: State, job: int, site: int) -> bool:
     return bool(found >= max(whole + (1 if rest > 0 and whole > 0 else 0), 1))
 
 
-@compiled
+@compiled_allocating
 def choose_packed_here(packer: Packer, state: State, job: int, site: int, units: int) -> tuple[int, int]:
     """The node for so many units of the job, and the devices as bits."""
     request, draw = ask_for(state, job, site, units), np.zeros(2)
@@ -83,14 +83,14 @@ def choose_packed_here(packer: Packer, state: State, job: int, site: int, units:
     return choose_on(packer, request, shape, state.packs, state.sites.first_node[site], state.sites.node_count[site], draw)
 
 
-@compiled
+@compiled_allocating
 def move_pack_here(state: State, job: int, site: int, cell: int, packs: Nodes, sign: int) -> None:
     """Take (sign 1) or give back (-1) what a slice of the job holds."""
     slices = state.slices
     move(ask_for(state, job, site, slices.units[cell]), packs, slices.node[cell], slices.devices[cell], sign)
 
 
-@compiled
+@compiled_allocating
 def stranding_here(packer: Packer, state: State, job: int, site: int) -> float:
     """What the best node's score says the job's place would waste, for each device asked; about 0 to 1."""
     units, rule = state.jobs.units[job], packer.rule
@@ -109,31 +109,31 @@ def stranding_here(packer: Packer, state: State, job: int, site: int) -> float:
 # What the scheduler calls. Where jobs are not packed the packer is None, and the compiler leaves out what is behind it.
 
 
-@compiled
+@compiled_allocating
 def fits_packed(packer: Packer | None, state: State, job: int, site: int, packs: Nodes) -> bool:
     """Whether the job could be placed, were the nodes as free as `packs` says."""
     return True if packer is None else fits_packed_here(state, job, site, packs)
 
 
-@compiled
+@compiled_allocating
 def could_lie(packer: Packer | None, state: State, job: int, site: int) -> bool:
     """Whether the job has a place on the site's nodes when they are empty."""
     return True if packer is None else could_lie_here(state, job, site)
 
 
-@compiled
+@compiled_allocating
 def is_whole_free(packer: Packer | None, state: State, job: int, site: int, node: int) -> bool:
     """Whether a gang could take the whole node."""
     return False if packer is None else takes(state.packs, node, ask_for(state, job, site, state.sites.node_size[site]))
 
 
-@compiled
+@compiled_allocating
 def choose_packed(packer: Packer | None, state: State, job: int, site: int, units: int) -> tuple[int, int]:
     """The node for so many units of the job, and the devices as bits."""
     return (-1, 0) if packer is None else choose_packed_here(packer, state, job, site, units)
 
 
-@compiled
+@compiled_allocating
 def move_pack(packer: Packer | None, state: State, job: int, site: int, cell: int, packs: Nodes, sign: int) -> None:
     """Take (sign 1) or give back (-1) what a slice of the job holds; scores of the node are out of date then."""
     if packer is not None:
@@ -141,7 +141,7 @@ def move_pack(packer: Packer | None, state: State, job: int, site: int, cell: in
         packer.seen.current[state.slices.node[cell]] += 1
 
 
-@compiled
+@compiled_allocating
 def stranding(packer: Packer | None, state: State, job: int, site: int) -> float:
     """What the best node's score says the job's place would waste, for each device asked; about 0 to 1."""
     return 0.0 if packer is None else stranding_here(packer, state, job, site)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled, compiled_entry
+from headwater.compute.scheduler.compiled import compiled_allocating, compiled_entry
 from headwater.compute.scheduler.packing_rules_kernel import (
     best_fit,
     clustering,
@@ -56,7 +56,7 @@ def packer(rule: int, ahead: Outlook, shapes: int, nodes: int) -> Packer:
 RANDOM, DOT_PRODUCT, CLUSTERING, PACKING, BEST_FIT, FIRST_FIT, FRAGMENTATION_GRADIENT, LEAST_WASTE = range(8)
 
 
-@compiled
+@compiled_allocating
 def score_node(rule: int, request: Ints, nodes: Nodes, node: int, ahead: Outlook) -> tuple[float, int]:
     """The score of a node, memory apart, and the devices if the rule itself chooses them, else 0."""
     cpu, kind = nodes.cpu_free_milli[node], nodes.device_type[node]
@@ -99,7 +99,7 @@ def score_nodes(packer: Packer, request: Ints, shape: int, nodes: Nodes, first: 
     return scores
 
 
-@compiled
+@compiled_allocating
 def choose_node(rule: int, scores: Floats, order: Ints, first: int, draw: float) -> int:
     """The best of the nodes from `first` on, or -1. Among equals the first in the rule's order; the random rule takes a random one.
 
@@ -124,7 +124,7 @@ def choose_node(rule: int, scores: Floats, order: Ints, first: int, draw: float)
     return best
 
 
-@compiled
+@compiled_allocating
 def choose_devices(rule: int, request: Ints, left: Ints, draw: float) -> int:
     """The devices of a node for a rule that does not choose them: the tightest, or a random one that has room."""
     if request[DEVICES] == 0:
@@ -157,7 +157,7 @@ def move(request: Ints, nodes: Nodes, node: int, devices: int, sign: int) -> Non
         nodes.running[node, kind_of(request)] += sign
 
 
-@compiled
+@compiled_allocating
 def choose_on(packer: Packer, request: Ints, shape: int, nodes: Nodes, first: int, count: int, draw: Floats) -> tuple[int, int]:
     """The same, among `count` nodes from `first` on."""
     scores = score_nodes(packer, request, shape, nodes, first, count)

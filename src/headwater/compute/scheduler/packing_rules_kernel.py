@@ -19,20 +19,20 @@ import math
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled_allocating
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MILLI, TYPES, WHOLE_MILLI, Floats, Ints
 
 LARGEST_CPU_MILLI = 128_000
 LARGEST_MILLI = 8 * WHOLE_MILLI
 
 
-@compiled
+@compiled_allocating
 def accepts(types: int, device_type: int) -> bool:
     """Whether a request for these types may use a device of that type."""
     return bool(types < 0 or (types >> device_type) & 1)
 
 
-@compiled
+@compiled_allocating
 def fits(request: Ints, cpu_milli: int, left: Ints, device_type: int) -> bool:
     """Whether there are the cores and enough devices with enough left; memory is looked at elsewhere."""
     if cpu_milli < request[CPU]:
@@ -47,19 +47,19 @@ def fits(request: Ints, cpu_milli: int, left: Ints, device_type: int) -> bool:
     return bool(found >= request[DEVICES])
 
 
-@compiled
+@compiled_allocating
 def is_share(request: Ints) -> bool:
     """Whether the request asks for part of one device."""
     return bool(request[DEVICES] == 1 and request[MILLI] < WHOLE_MILLI)
 
 
-@compiled
+@compiled_allocating
 def kind_of(request: Ints) -> int:
     """The request's column of `Nodes.running`: 0 no device, 1 a share, 1 + n whole devices."""
     return 1 if is_share(request) else int(request[DEVICES] + 1 if request[DEVICES] else 0)
 
 
-@compiled
+@compiled_allocating
 def total_of(left: Ints) -> int:
     """The milli over all devices."""
     total = 0
@@ -68,7 +68,7 @@ def total_of(left: Ints) -> int:
     return total
 
 
-@compiled
+@compiled_allocating
 def whole_devices(left: Ints, count: int) -> int:
     """The first `count` wholly free devices, as a bit mask."""
     mask = 0
@@ -79,7 +79,7 @@ def whole_devices(left: Ints, count: int) -> int:
     return mask
 
 
-@compiled
+@compiled_allocating
 def tightest_device(left: Ints, milli: int) -> int:
     """The device with the least left that still has `milli`, the first among equals; -1 for none."""
     best = -1
@@ -89,7 +89,7 @@ def tightest_device(left: Ints, milli: int) -> int:
     return best
 
 
-@compiled
+@compiled_allocating
 def dot_product(request: Ints, cpu_milli: int, left: Ints) -> float:
     """The less the free room looks like the request (over CPU and devices), the better."""
     cpu = cpu_milli / LARGEST_CPU_MILLI * (request[CPU] / LARGEST_CPU_MILLI)
@@ -97,7 +97,7 @@ def dot_product(request: Ints, cpu_milli: int, left: Ints) -> float:
     return float(int(100 * (1 - (cpu + devices) / 2)))
 
 
-@compiled
+@compiled_allocating
 def clustering(request: Ints, left: Ints, running: Ints) -> float:
     """Nodes that run only requests of this kind first, then with others, then empty ones, then the rest."""
     if request[DEVICES] == 0:
@@ -111,7 +111,7 @@ def clustering(request: Ints, left: Ints, running: Ints) -> float:
     return float(fullness + (25 if kinds == 0 else 0))
 
 
-@compiled
+@compiled_allocating
 def packing(request: Ints, left: Ints) -> float:
     """Devices in use first, then free devices of nodes in use, then free nodes, the smaller first."""
     if request[DEVICES] == 0:
@@ -127,7 +127,7 @@ def packing(request: Ints, left: Ints) -> float:
     return 49.0 if free == WHOLE_MILLI else float(max(100 - free * 100 // WHOLE_MILLI // 10, 50))
 
 
-@compiled
+@compiled_allocating
 def best_fit(request: Ints, cpu_milli: int, left: Ints) -> float:
     """The less room stays free, the better."""
     cpu = (cpu_milli - request[CPU]) / LARGEST_CPU_MILLI
@@ -135,7 +135,7 @@ def best_fit(request: Ints, cpu_milli: int, left: Ints) -> float:
     return float(int((1 - 0.5 * cpu - 0.5 * devices) * 100))
 
 
-@compiled
+@compiled_allocating
 def rescale(scores: Floats) -> None:
     """Stretch the finite scores to 0 .. 100 in whole numbers, as the best-fit rule's source does."""
     low, high = np.inf, -np.inf
@@ -147,7 +147,7 @@ def rescale(scores: Floats) -> None:
             scores[node] = float(int(scores[node] - low) * 100 // int(high - low)) if high > low else 0.0
 
 
-@compiled
+@compiled_allocating
 def fragmentation(cpu_milli: int, left: Ints, device_type: int, shapes: Ints, shares: Floats) -> float:
     """Milli of a node that a request drawn from the mix could not use, on average (ATC 2023, section 3.2).
 
@@ -171,13 +171,13 @@ def fragmentation(cpu_milli: int, left: Ints, device_type: int, shapes: Ints, sh
     return lost
 
 
-@compiled
+@compiled_allocating
 def gradient_score(before: float, after: float) -> float:
     """The fall in fragmentation as a whole number from 0 to 100, through the source's sigmoid."""
     return float(int(100 / (1 + math.exp(-(before - after) / WHOLE_MILLI))))
 
 
-@compiled
+@compiled_allocating
 def fragmentation_gradient(request: Ints, cpu_milli: int, left: Ints, device_type: int, shapes: Ints, shares: Floats) -> tuple[float, int]:
     """The score of the placement that lowers fragmentation most, and its devices. `left` is used as scratch."""
     before = fragmentation(cpu_milli, left, device_type, shapes, shares)
@@ -199,7 +199,7 @@ def fragmentation_gradient(request: Ints, cpu_milli: int, left: Ints, device_typ
     return best, chosen
 
 
-@compiled
+@compiled_allocating
 def seen_before(left: Ints, device: int) -> bool:
     """Whether an earlier device has as much left: it would score the same."""
     other = 0

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled, compiled_entry
+from headwater.compute.scheduler.compiled import compiled_allocating, compiled_entry
 from headwater.compute.scheduler.packing_rules_kernel import is_share, seen_before, total_of, whole_devices
 from headwater.compute.scheduler.packing_state import CPU, DEVICES, MILLI, TYPES, WHOLE_MILLI, Floats, Ints, Mix, Nodes
 
@@ -122,7 +122,7 @@ def tie_order(nodes: Nodes, mix: Mix) -> Ints:
     return np.lexsort(keys).astype(np.int64)
 
 
-@compiled
+@compiled_allocating
 def device_waste(table: Floats, milli: int, cpu_milli: float) -> float:
     """The table's value, linear between cores."""
     row = table[milli // STEP_MILLI]
@@ -133,7 +133,7 @@ def device_waste(table: Floats, milli: int, cpu_milli: float) -> float:
     return float(row[whole] * (1 + whole - cores) + row[whole + 1] * (cores - whole))
 
 
-@compiled
+@compiled_allocating
 def node_waste(table: Floats, cpu_milli: int, left: Ints) -> float:
     """The expected waste of a node's devices, each with its part of the cores."""
     total = total_of(left)
@@ -144,7 +144,7 @@ def node_waste(table: Floats, cpu_milli: int, left: Ints) -> float:
     return wasted
 
 
-@compiled
+@compiled_allocating
 def least_waste(request: Ints, cpu_milli: int, left: Ints, table: Floats, type_milli: float) -> tuple[float, int]:
     """Minus what the best placement on a node costs, in steps of ROUND_MILLI, and its devices as bits. `left` is scratch.
 

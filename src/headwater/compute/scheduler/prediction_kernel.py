@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled_allocating
 from headwater.compute.scheduler.state import State
 
 
-@compiled
+@compiled_allocating
 def predict_s(state: State, kind: int) -> float:
     """The expected run time of a new job of this kind in seconds, NaN where nothing has ended yet."""
     for row in (kind, len(state.history_count) - 1):
@@ -22,7 +22,7 @@ def predict_s(state: State, kind: int) -> float:
     return np.nan
 
 
-@compiled
+@compiled_allocating
 def remember(state: State, kind: int, run_s: float) -> None:
     for row in (kind, len(state.history_count) - 1):
         state.history_s[row, state.history_count[row] % state.history_s.shape[1]] = run_s

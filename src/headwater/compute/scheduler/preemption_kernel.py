@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.compute.scheduler.backfill_kernel import no_promise, outlasts
-from headwater.compute.scheduler.compiled import compiled
+from headwater.compute.scheduler.compiled import compiled, compiled_allocating
 from headwater.compute.scheduler.fairshare_kernel import may_reclaim, over_quota, queue_up
 from headwater.compute.scheduler.nodes_kernel import copy_nodes, fits_scratch, move_scratch
 from headwater.compute.scheduler.order_kernel import before, drop_taken, learn, overdue, reorder, value
@@ -50,7 +50,7 @@ def return_stopped(state: State, rules: Rules, lane: int, out: Decisions, first:
             queue_up(state, rules, job)
 
 
-@compiled
+@compiled_allocating
 def make_room(state: State, rules: Rules, job: int, now_s: float, hold: Floats, out: Decisions) -> bool:
     """Stop other jobs so that this one fits, on the site where least work is lost; False if nowhere can.
 
@@ -82,7 +82,7 @@ def may_stop(state: State, rules: Rules, victim: int, job: int, site: int) -> bo
     return may_reclaim(state.queues, jobs.queue[job], jobs.units[job] * weight, jobs.queue[victim], jobs.units[victim] * weight)
 
 
-@compiled
+@compiled_allocating
 def by_loss(state: State, rules: Rules, job: int, site: int, now_s: float) -> Ints:
     """The site's running jobs that may be stopped: by priority the lowest first, then the least work lost since the last checkpoint."""
     jobs, first, count = state.jobs, state.sites.running_from[site], state.sites.running_count[site]
@@ -99,7 +99,7 @@ def by_loss(state: State, rules: Rules, job: int, site: int, now_s: float) -> In
     return candidates[:found][np.argsort(rank[:found], kind="mergesort")]
 
 
-@compiled
+@compiled_allocating
 def choose_victims(state: State, rules: Rules, job: int, site: int, now_s: float) -> tuple[Ints, float, bool]:
     """The jobs to stop on a site for this one, the unit-seconds lost, and whether that is enough for units, nodes, host and quota."""
     jobs, sites, queues, host = state.jobs, state.sites, state.queues, state.sites.host[site]
@@ -243,7 +243,7 @@ def evict_for(state: State, rules: Rules, job: int, now_s: float, out: Decisions
     return True
 
 
-@compiled
+@compiled_allocating
 def pass_preempting(state: State, rules: Rules, lane: int, now_s: float, out: Decisions) -> None:
     """Serve the first jobs in order that fit together, stopping others only as far as their places need."""
     jobs, lanes, hold = state.jobs, state.lanes, no_promise()

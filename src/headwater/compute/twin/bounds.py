@@ -31,11 +31,19 @@ class Bounds:
         """The best of the bounds on mean completion time."""
         return max(self.mean_duration_s, self.mean_srpt_s, self.mean_busy_time_s)
 
+    even: bool = True
+    """Whether no job can run faster in one place, or on more units, than in another."""
 
-def makespan_bound_s(submit_s: Floats, duration_s: Floats, units: Ints, capacity: int) -> float:
-    """Return the least time from the first submission to the last end."""
-    work_from = np.cumsum((duration_s * units)[::-1])[::-1]
-    return float(max((submit_s + work_from / capacity).max(), (submit_s + duration_s).max()) - submit_s[0])
+    @property
+    def mean_wait_s(self) -> float | None:
+        """What no schedule can go below that stops no job; None where run times differ by place."""
+        return self.mean_completion_s - self.mean_duration_s if self.even else None
+
+
+def makespan_bound_s(submit_s: Floats, soonest_s: Floats, work_s: Floats) -> float:
+    """Return the least time from the first submission to the last end; work in seconds of the whole pool."""
+    work_from = np.cumsum(work_s[::-1])[::-1]
+    return float(max((submit_s + work_from).max(), (submit_s + soonest_s).max()) - submit_s[0])
 
 
 def served_first(submit_s: Floats, work_s: Floats, *, remaining: bool) -> tuple[Floats, Floats]:
@@ -65,16 +73,20 @@ def served_first(submit_s: Floats, work_s: Floats, *, remaining: bool) -> tuple[
     return end, busy / work_s
 
 
-def pool_bounds(submit_s: Floats, duration_s: Floats, units: Ints, capacity: int) -> Bounds:
-    """Return the bounds for jobs (sorted by submission, speed 1) on one pool."""
-    work = duration_s * units / capacity
+def pool_bounds(submit_s: Floats, duration_s: Floats, units: Ints, capacity: float, fastest: float | Floats = 1.0) -> Bounds:
+    """Return the bounds for jobs sorted by submission.
+
+    `capacity` is the most units' work that the pool does in a second, `fastest` how many times faster than `duration_s` a job
+    can run at the most: on the fastest chip it may use, with all the units of its range. Work is the same at any speed.
+    """
+    work, soonest_s = duration_s * units / capacity, duration_s / fastest
     srpt_end, _ = served_first(submit_s, work, remaining=True)
     _, busy = served_first(submit_s, work, remaining=False)
-    makespan = makespan_bound_s(submit_s, duration_s, units, capacity)
+    makespan = makespan_bound_s(submit_s, soonest_s, work)
     return Bounds(
-        jobs=len(submit_s), makespan_s=makespan, utilisation_ceiling=float((duration_s * units).sum() / (capacity * makespan)),
-        mean_duration_s=float(duration_s.mean()), mean_srpt_s=float((srpt_end - submit_s).mean()),
-        mean_busy_time_s=float((busy + duration_s / 2 - submit_s).mean()),
+        jobs=len(submit_s), makespan_s=makespan, utilisation_ceiling=float(work.sum() / makespan),
+        mean_duration_s=float(soonest_s.mean()), mean_srpt_s=float((srpt_end - submit_s).mean()),
+        mean_busy_time_s=float((busy + soonest_s / 2 - submit_s).mean()), even=bool(np.all(fastest == 1.0)),
     )  # fmt: skip
 
 
@@ -88,4 +100,5 @@ def together(pools: list[Bounds]) -> Bounds:
     return Bounds(
         jobs=int(jobs.sum()), makespan_s=max(pool.makespan_s for pool in pools), utilisation_ceiling=mean("utilisation_ceiling"),
         mean_duration_s=mean("mean_duration_s"), mean_srpt_s=mean("mean_srpt_s"), mean_busy_time_s=mean("mean_busy_time_s"),
+        even=all(pool.even for pool in pools),
     )  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,14 +24,22 @@ app = typer.Typer(no_args_is_help=True, help="Replay traces through the schedule
 Policies = Annotated[list[str], typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file; repeat to compare.")]
 Units = Annotated[int | None, typer.Option(min=1, help="Units of a single site, where no site list is given.")]
 PerNode = Annotated[int, typer.Option(min=1, help="Units a node, with --units.")]
+Begins = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"], help="The date at the trace's origin, as 2026-12-01T00:00+0800."),
+]
+CarbonBy = Annotated[Literal["location", "market"], typer.Option(help="Which carbon factor a policy that weighs carbon is told.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report, with plots, to this file.", dir_okay=False)]
 Save = Annotated[Path | None, typer.Option("--save", help="Also write the report as JSON to this file.", dir_okay=False)]
 Checkpoint = Annotated[float, typer.Option(min=0, help="Seconds of work between checkpoints; 0: none is lost at a stop.")]
-AddSite = Annotated[list[str] | None, typer.Option(help="What if there were this site: NAME=NODESxUNITS.")]
+AddSite = Annotated[
+    list[str] | None, typer.Option(help="What if there were this site: NAME=NODESxUNITS, or NAME=NODESxUNITS:SITE for one like SITE.")
+]
 RemoveSite = Annotated[list[str] | None, typer.Option(help="What if this site were gone.")]
 Nodes = Annotated[list[str] | None, typer.Option(help="What if a site had this many nodes: SITE=COUNT.")]
 Quota = Annotated[list[str] | None, typer.Option(help="What if a tenant held at most: TENANT=UNITS.")]
 Price = Annotated[list[str] | None, typer.Option(help="What if a site cost: SITE=FEN per unit and hour.")]
+Link = Annotated[list[str] | None, typer.Option(help="What if a link had this bandwidth: SITE:SITE=GBIT a second; 0 cuts it.")]
 Lose = Annotated[list[str] | None, typer.Option(help="What if a site were lost: SITE@SECONDS after the first submission.")]
 
 
@@ -53,7 +62,10 @@ def run(
     nodes: Nodes = None,
     quota: Quota = None,
     price: Price = None,
+    link: Link = None,
     lose: Lose = None,
+    begins: Begins = None,
+    carbon: CarbonBy = "location",
 ) -> None:
     """Run policies side by side over a trace, and print what each would have done."""
     from headwater.compute.twin.traces import read_trace
@@ -61,9 +73,9 @@ def run(
 
     asked = WhatIf(
         add_site=tuple(add_site or ()), remove_site=tuple(remove_site or ()), nodes=tuple(nodes or ()), quota=tuple(quota or ()),
-        price=tuple(price or ()), lose=tuple(lose or ()),
+        price=tuple(price or ()), link=tuple(link or ()), lose=tuple(lose or ()),
     )  # fmt: skip
-    federation = _federation(sites, units, units_per_node, silos=silos)
+    federation = _federation(sites, units, units_per_node, silos=silos, begins=begins, carbon=carbon)
     _finish(_compared(read_trace(trace), federation, _loaded(policy), asked, checkpoint_s), html, save)
 
 
@@ -85,7 +97,7 @@ def sacct(
     from headwater.compute.twin.whatif import WhatIf
 
     trace = read_sacct(dump)
-    parts, whole = siloed(trace), pooled(trace) if units is None else _federation(None, units, units_per_node, silos=False)
+    parts, whole = siloed(trace), pooled(trace) if units is None else _federation(None, units, units_per_node)
     loaded = _loaded(policy)
     apart = _compared(trace, parts, loaded, WhatIf(), 0.0)
     together = _compared(trace, whole, loaded, WhatIf(), 0.0) if not apart.partial else None
@@ -114,7 +126,17 @@ def _loaded(names: list[str]) -> list[Policy]:
     return [load(name) for name in names]
 
 
-def _federation(sites: Path | None, units: int | None, units_per_node: int, *, silos: bool) -> Federation:
+def _federation(
+    sites: Path | None,
+    units: int | None,
+    units_per_node: int,
+    *,
+    silos: bool = False,
+    begins: datetime | None = None,
+    carbon: Literal["location", "market"] = "location",
+) -> Federation:
+    from dataclasses import replace
+
     from headwater.compute.twin.sites import one_site, read_sites
     from headwater.core.errors import BadInput
 
@@ -122,7 +144,17 @@ def _federation(sites: Path | None, units: int | None, units_per_node: int, *, s
         raise BadInput(
             "Neither --sites nor --units is given." if sites is None else "--sites and --units are both given.", "Give one of them."
         )
-    return read_sites(sites, silos=silos) if sites is not None else one_site(units or 0, units_per_node)
+    if sites is None:
+        return one_site(units or 0, units_per_node)
+    return replace(read_sites(sites, silos=silos, begins=_moment(begins)), carbon=carbon)
+
+
+def _moment(begins: datetime | None) -> datetime | None:
+    from headwater.core.errors import BadInput
+
+    if begins is not None and begins.tzinfo is None:
+        raise BadInput(f"--begins {begins.isoformat()} names no time zone.", "Write it as 2026-12-01T00:00:00+0800.")
+    return begins
 
 
 def _compared(trace: Trace, federation: Federation, policies: list[Policy], asked: WhatIf, checkpoint_s: float) -> Report:
@@ -153,12 +185,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def _finish(report: Report, html: Path | None, save: Path | None) -> None:
     import json
 
-    from headwater.compute.twin.report import document, page, table
+    from headwater.compute.twin.report import document, drawn, page
 
     if html is not None:
         html.write_text(page(report), "utf-8")
     if save is not None:
         save.write_text(json.dumps(document(report), ensure_ascii=False, indent=2, default=output.plain) + "\n", "utf-8")
-    output.document(document(report), lambda: table(report))
+    output.document(document(report), lambda: drawn(report))
     if report.partial:
         raise typer.Exit(1)

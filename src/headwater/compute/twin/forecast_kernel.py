@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.compute.scheduler.compiled import compiled_entry
 from headwater.compute.scheduler.state import RUNNING, State
-from headwater.compute.twin.simulate_kernel import ARRIVED, LOGGED, World, push
+from headwater.compute.twin.simulate_kernel import ARRIVED, World, open_segment, push
 
 
 @compiled_entry
@@ -14,10 +14,7 @@ def resume(state: State, world: World, now_s: float) -> None:
     world.counts[ARRIVED] = len(jobs)
     for job in range(len(jobs)):
         if jobs.state[job] == RUNNING:
-            cell = world.counts[LOGGED]
-            world.counts[LOGGED] += 1
-            world.truth.segment[job] = cell
-            world.log.from_s[cell], world.log.job[cell], world.log.site[cell] = now_s, job, jobs.site[job]
+            open_segment(world, job, jobs.site[job], jobs.units[job], now_s)
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
             world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]
             push(world, world.truth.end_s[job], job)

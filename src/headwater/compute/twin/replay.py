@@ -23,6 +23,8 @@ class Row:
 
     variant: str
     measured: Measured
+    nowhere: tuple[tuple[int, str], ...] = ()
+    """How many jobs no site may run, and the rules that forbid it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Report:
     faults: tuple[Fault, ...]
     sites: tuple[str, ...]
     units: int
+    remarks: tuple[str, ...]
+    """What the sites or the trace do not say, and what was made of it."""
     rows: tuple[Row, ...]
     partial: bool
 
@@ -45,12 +49,12 @@ def setting_for(federation: Federation, policy: Policy, trace: Trace, asked: Wha
     limits = whatif.quotas(asked, tenants)
     queues: tuple[QueueShape, ...] = whatif.queues_with(tenants, limits) if limits or policy.order.by == "fair_share" else ()
     return Setting(
-        sites=shapes_for(federation, policy),
+        sites=shapes_for(federation),
         policy=policy,
         queues=queues,
         pools=federation.pools,
         checkpoint_s=checkpoint_s,
-        outages=whatif.outages(asked, float(trace.submit_s[0]) if len(trace) else 0.0),
+        outages=whatif.outages(asked, federation, float(trace.submit_s[0]) if len(trace) else 0.0),
     )
 
 
@@ -73,9 +77,9 @@ def compare(
             setting = setting_for(sites, policy, trace, change, checkpoint_s)
             name = policy.name if len(variants) == 1 else f"{policy.name} ({variant})"
             run = simulate(trace, setting, None if tell is None else _named(tell, name))
-            prices = {site.name: site.fen_per_unit_h for site in sites.sites if site.fen_per_unit_h is not None}
-            bounds = bounds_for(trace, setting) if not setting.outages else None
-            rows.append(Row(variant=variant, measured=measure(run, bounds=bounds, price_per_unit_h=prices)))
+            bounds = bounds_for(trace, setting, run.served) if not setting.outages else None
+            found = measure(run, bounds=bounds, federation=sites)
+            rows.append(Row(variant=variant, measured=found, nowhere=tuple(run.served.nowhere())))
             if not run.complete:
                 return report_of(trace, federation, rows, partial=True)
     return report_of(trace, federation, rows, partial=False)
@@ -93,6 +97,36 @@ def report_of(trace: Trace, federation: Federation, rows: Sequence[Row], *, part
         faults=trace.faults,
         sites=tuple(s.name for s in federation.sites),
         units=sum(sum(site.node_units) for site in federation.sites),
+        remarks=tuple(remarks_on(trace, federation)),
         rows=tuple(rows),
         partial=partial,
     )
+
+
+def remarks_on(trace: Trace, federation: Federation) -> list[str]:
+    """Return what was not known and how it was taken."""
+    said = []
+    if federation.begins is None and any(site.tariff is not None for site in federation.sites):
+        said.append("The trace has no date: its origin counts as midnight at every site (--begins).")
+    if federation.begins is None and any(site.maintenance for site in federation.sites):
+        said.append("The trace has no date: maintenance windows are left out (--begins).")
+    for name, what in STATED.items():
+        silent = [site.name for site in federation.sites if getattr(site, name) is None]
+        if silent and len(silent) < len(federation.sites):
+            said.append(f"{what} is not known for {', '.join(silent)}.")
+    strange = sorted({str(place) for place in trace.asks.input_site if place is not None} - set(federation.places))
+    if strange:
+        said.append(f"Inputs lie at {', '.join(strange[:5])}, which is none of the sites: their jobs run nowhere.")
+    return said
+
+
+STATED = {
+    "fen_per_unit_h": "The price of an hour",
+    "tariff": "The price of electricity",
+    "watts_per_unit": "The power of a chip",
+    "power_usage_effectiveness": "Power usage effectiveness",
+    "location_kgco2_per_kwh": "The grid's carbon factor",
+    "market_kgco2_per_kwh": "The contracted carbon factor",
+    "egress_fen_per_gib": "The price of egress",
+    "chip_memory_gib": "The memory of a chip",
+}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.compute.twin.asks import SILENT, Ask, asks_of, fault_in_ask
 from headwater.compute.twin.trace import FaultBook, Trace
 
 CLOCK_SLACK_S = 2.0
@@ -30,6 +31,7 @@ class RawJob:
     tenant: str | None = None
     pool: str | None = None
     label: str | None = None
+    ask: Ask = SILENT
 
 
 def fault_in(job: RawJob, units: float | None) -> tuple[str, object] | None:
@@ -50,7 +52,9 @@ def fault_in(job: RawJob, units: float | None) -> tuple[str, object] | None:
         return "no_run_time", job.job_id
     if job.start_s is not None and job.end_s is not None and abs(job.end_s - job.start_s - job.duration_s) > CLOCK_SLACK_S:
         return "elapsed_disagrees", f"run time {job.duration_s:g}, start to end {job.end_s - job.start_s:g}"
-    return fault_in_units(job, units)
+    if (found := fault_in_units(job, units)) is not None:
+        return found
+    return None if job.ask is SILENT else fault_in_ask(job.ask, job.submit_s, units or 0.0)
 
 
 def fault_in_units(job: RawJob, units: float | None) -> tuple[str, object] | None:
@@ -116,5 +120,6 @@ def assemble(name: str, kept: list[tuple[RawJob, int]], rows_read: int, book: Fa
         pool=texts(j.pool for j in jobs),
         label=texts(j.label for j in jobs),
         rows_read=rows_read,
+        asks=asks_of([j.ask for j in jobs]),
         faults=book.faults(),
     )

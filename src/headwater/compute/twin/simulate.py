@@ -12,14 +12,20 @@ from headwater.compute.scheduler.policy import Policy, check_figures
 from headwater.compute.scheduler.shapes import QueueShape, SiteShape
 from headwater.compute.scheduler.state import Decisions, Floats, Ints, Rules, State
 from headwater.compute.scheduler.tables import decisions_table, floats, ints, jobs_table, most_decisions, state_of, table
-from headwater.compute.twin.trace import Texts, Trace
+from headwater.compute.twin.asks import Texts
+from headwater.compute.twin.fragmentation import Sampler, sampler
+from headwater.compute.twin.serving import Served, classes_of
+from headwater.compute.twin.trace import Trace
 from headwater.core.errors import BadInput
 
 if TYPE_CHECKING:
     from headwater.compute.twin.simulate_kernel import World
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[State, "World"], None]
 MOMENTS_A_CALL = 20_000
+LOOKS = 400
+"""About how often a replay is looked at, for what is sampled over time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,9 @@ class Run:
     segment_job: Ints
     segment_site: Ints
     segment_units: Ints
+    served: Served
+    fragmentation: tuple[Floats, Floats]
+    """Moments, and the share of free units that a job drawn from the trace could not use."""
     decisions: int
     clock_s: float
     complete: bool
@@ -106,24 +115,40 @@ def lanes_of(trace: Trace, setting: Setting) -> Ints:
 
 
 def state_for(trace: Trace, setting: Setting) -> State:
-    """Return the scheduler's tables at the beginning of a replay."""
+    """Return the scheduler's tables at the beginning of a replay.
+
+    Raises BadInput for what does not go together, and for a policy that weighs what a site does not state.
+    """
+    check_figures(setting.policy, setting.sites)
     lanes = lanes_of(trace, setting)
     if trace.submit_s.size and (np.diff(trace.submit_s) < 0).any():
         raise BadInput("The trace is not sorted by submission.", "Read it with a reader of headwater.compute.twin.", where=trace.name)
     if setting.policy.order.by == "fair_share" and lanes.max(initial=0) > 0:
         raise BadInput("fair_share shares all sites, and these keep to themselves.", "Leave out --silos, or choose another policy.")
+    klass, classes = classes_of(trace.asks, setting.sites)
+    asks = trace.asks
     jobs = jobs_table(
         trace.submit_s,
-        trace.units,
+        whole(asks.least_units, trace.units),
+        nominal=trace.units,
+        least=whole(asks.least_units, trace.units),
+        most=whole(asks.most_units, trace.units),
         estimate_s=estimates_for(trace, setting.policy),
         lane=lanes,
         kind=kinds_of(trace, setting.policy.order.alike),
         queue=queue_rows(trace, setting.queues),
-        checkpoint_s=setting.checkpoint_s,
+        checkpoint_s=np.where(np.isnan(asks.checkpoint_s), setting.checkpoint_s, asks.checkpoint_s),
+        deadline_s=np.where(np.isnan(asks.deadline_s), np.inf, asks.deadline_s),
+        input_gib=np.nan_to_num(asks.input_gib),
+        cls=klass,
     )
     placement = setting.policy.placement
-    check_figures(setting.policy, setting.sites)
-    return state_of(jobs, setting.sites, setting.queues, unknown_speed=placement.unknown_speed, packing=placement.packing_rule())
+    return state_of(jobs, setting.sites, setting.queues, classes, placement.unknown_speed, packing=placement.packing_rule())
+
+
+def whole(asked: Floats, otherwise: Ints) -> Ints:
+    """Return the counts that are asked, and the others where nothing is."""
+    return np.where(np.isnan(asked), otherwise, asked).astype(np.int64)
 
 
 def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
@@ -135,13 +160,11 @@ def world_for(trace: Trace, setting: Setting, state: State, most: int) -> World:
     unknown = [outage.site for outage in setting.outages if outage.site not in site_row]
     if unknown:
         raise BadInput(f"There is no site '{unknown[0]}' to lose.", f"There are: {', '.join(site_row)}.")
-    outages = sorted(setting.outages, key=lambda outage: outage.at_s)
+    changes = sorted((outage.at_s, site_row[outage.site], int(outage.up)) for outage in setting.outages)
     return World(
         truth=table(TRUTH, {"duration_s": trace.duration_s, "end_s": np.nan, "segment": -1}),
         due=table(MOMENT, {"at_s": floats(room)}),
-        outages=table(
-            CHANGE, {"at_s": [o.at_s for o in outages], "site": [site_row[o.site] for o in outages], "up": [o.up for o in outages]}
-        ),
+        outages=np.array(changes, CHANGE).view(np.recarray),
         log=table(SEGMENT, {"from_s": floats(room), "to_s": np.nan}),
         dirty=ints(len(state.lanes)),
         counts=ints(8),
@@ -157,29 +180,36 @@ def grown(world: World) -> World:
 
 def simulate(trace: Trace, setting: Setting, progress: Progress | None = None) -> Run:
     """Return what happens to the trace under the setting. On Ctrl-C the run so far, marked not complete."""
+    from headwater.compute.twin.simulate_kernel import ENDED
+
     state, rules = state_for(trace, setting), setting.policy.rules()
     most = most_decisions(state)
-    out = decisions_table(most)
-    world, complete = _live(state, rules, world_for(trace, setting, state, most), out, progress)
-    return run_of(trace, setting, state, world, complete=complete)
+    out, seen = decisions_table(most), sampler(state, by_node=setting.policy.placement.nodes != "count")
+
+    def watch(state: State, world: World) -> None:
+        seen.look(state, float(world.clock_s[0]))
+        if progress is not None:
+            progress(int(world.counts[ENDED]), len(trace))
+
+    world, complete = _live(state, rules, world_for(trace, setting, state, most), out, watch)
+    return run_of(trace, setting, state, world, seen, complete=complete)
 
 
-def _live(state: State, rules: Rules, world: World, out: Decisions, progress: Progress | None) -> tuple[World, bool]:
-    from headwater.compute.twin.simulate_kernel import DONE, ENDED, FULL, advance
+def _live(state: State, rules: Rules, world: World, out: Decisions, watch: Watch) -> tuple[World, bool]:
+    from headwater.compute.twin.simulate_kernel import DONE, FULL, advance
 
-    total = len(state.jobs)
+    moments = min(max(2 * len(state.jobs) // LOOKS, 1), MOMENTS_A_CALL)
     try:
-        while (outcome := advance(state, rules, world, MOMENTS_A_CALL, out)) != DONE:
+        while (outcome := advance(state, rules, world, moments, out)) != DONE:
             if outcome == FULL:
                 world = grown(world)
-            if progress is not None:
-                progress(int(world.counts[ENDED]), total)
+            watch(state, world)
     except KeyboardInterrupt:
         return world, False
     return world, True
 
 
-def run_of(trace: Trace, setting: Setting, state: State, world: World, *, complete: bool) -> Run:
+def run_of(trace: Trace, setting: Setting, state: State, world: World, seen: Sampler, *, complete: bool) -> Run:
     """Return the outcome in a world that has been lived through."""
     from headwater.compute.scheduler.state import FINISHED, NOWHERE, TOO_LARGE
     from headwater.compute.twin.simulate_kernel import DECIDED, LOGGED
@@ -200,6 +230,8 @@ def run_of(trace: Trace, setting: Setting, state: State, world: World, *, comple
         segment_job=world.log.job[logged],
         segment_site=world.log.site[logged],
         segment_units=world.log.units[logged],
+        served=Served(klass=state.jobs.cls.copy(), matrix=state.match),
+        fragmentation=seen.series(),
         decisions=int(world.counts[DECIDED]),
         clock_s=float(world.clock_s[0]),
         complete=complete,

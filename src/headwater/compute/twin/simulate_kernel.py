@@ -19,7 +19,6 @@ from headwater.compute.scheduler.window_kernel import next_edge_s
 
 DONE, MORE, FULL = range(3)
 
-
 TRUTH = np.dtype([("duration_s", np.float64), ("end_s", np.float64), ("version", np.int64), ("segment", np.int64)])
 MOMENT = np.dtype([("at_s", np.float64), ("job", np.int64), ("version", np.int64)])
 CHANGE = np.dtype([("at_s", np.float64), ("site", np.int64), ("up", np.int64)])
@@ -127,6 +126,14 @@ def close_segment(world: World, job: int, now_s: float) -> None:
 
 
 @compiled
+def open_segment(world: World, job: int, site: int, units: int, now_s: float) -> None:
+    cell = world.counts[LOGGED]
+    world.counts[LOGGED] += 1
+    world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.log.units[cell] = now_s, job, site, units
+    world.truth.segment[job] = cell
+
+
+@compiled
 def apply_outages(state: State, rules: Rules, world: World, now_s: float, out: Decisions) -> None:
     """Take sites away or bring them back; their jobs wait again."""
     sites = state.sites
@@ -176,10 +183,7 @@ def carry_out(state: State, rules: Rules, world: World, now_s: float, out: Decis
             close_segment(world, job, now_s)
         if out.rows.action[row] == STOP:
             continue
-        cell = world.counts[LOGGED]
-        world.counts[LOGGED] += 1
-        world.log.units[cell] = jobs.units[job]
-        world.log.from_s[cell], world.log.job[cell], world.log.site[cell], world.truth.segment[job] = now_s, job, out.rows.site[row], cell
+        open_segment(world, job, out.rows.site[row], jobs.units[job], now_s)
         if jobs.state[job] == RUNNING:
             left = max(world.truth.duration_s[job] - jobs.attained_s[job], 0.0)
             world.truth.end_s[job] = now_s + jobs.overhead_s[job] + left / jobs.rate[job]

@@ -6,14 +6,13 @@ Nothing here repairs a row. A row that cannot be replayed is left out, counted u
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from headwater.compute.scheduler.state import Floats, Ints
+from headwater.compute.twin.asks import Asks, Texts, silent
 
-Texts = npt.NDArray[np.object_]
 EXAMPLES = 3
 
 FAULTS = {
@@ -30,6 +29,12 @@ FAULTS = {
     "ends_before_start": "the end is before the start",
     "starts_before_submit": "the start is before the submission",
     "elapsed_disagrees": "the run time and the time from start to end differ by more than 2 s",
+    "negative_ask": "a memory, size, time or count that is asked is below zero",
+    "no_chip": "no chip may serve the job",
+    "unknown_bound": "what holds the job up is none of compute, memory and collective",
+    "input_nowhere": "the input has a size and no place",
+    "late_at_submission": "the deadline is not after the submission",
+    "impossible_range": "the elastic range is not whole units around what is asked",
     "unsorted": "submitted before the row above it (kept, and sorted by submission)",
 }
 KEPT = frozenset({"unsorted"})
@@ -82,6 +87,7 @@ class Trace:
     label: Texts
     """The job's name or model, None where not said; used only to find like jobs."""
     rows_read: int
+    asks: Asks
     faults: tuple[Fault, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -98,23 +104,13 @@ class Trace:
 
     def pick(self, rows: Ints) -> Trace:
         """Return the jobs in these rows."""
-        return Trace(
-            name=self.name,
-            job_id=self.job_id[rows],
-            submit_s=self.submit_s[rows],
-            duration_s=self.duration_s[rows],
-            units=self.units[rows],
-            walltime_s=self.walltime_s[rows],
-            wait_s=self.wait_s[rows],
-            tenant=self.tenant[rows],
-            pool=self.pool[rows],
-            label=self.label[rows],
-            rows_read=self.rows_read,
-            faults=self.faults,
-        )
+        columns = ("job_id", "submit_s", "duration_s", "units", "walltime_s", "wait_s", "tenant", "pool", "label")
+        return replace(self, asks=self.asks.pick(rows), **{name: getattr(self, name)[rows] for name in columns})
 
 
-def trace_of(name: str, submit_s: Floats, duration_s: Floats, units: Ints, pool: Sequence[str | None] | None = None) -> Trace:
+def trace_of(
+    name: str, submit_s: Floats, duration_s: Floats, units: Ints, pool: Sequence[str | None] | None = None, asks: Asks | None = None
+) -> Trace:
     """Return a trace from bare columns, for generated workloads and tests; rows must be sorted by submission."""
     count = len(submit_s)
     blank = np.full(count, None, object)
@@ -130,4 +126,5 @@ def trace_of(name: str, submit_s: Floats, duration_s: Floats, units: Ints, pool:
         pool=blank if pool is None else np.array(pool, object),
         label=blank,
         rows_read=count,
+        asks=silent(count) if asks is None else asks,
     )

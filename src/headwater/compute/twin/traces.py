@@ -7,17 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headwater.compute.twin.asks import NUMBERS, SILENT, Ask
 from headwater.compute.twin.rows import RawJob, build_trace
 from headwater.compute.twin.sacct import sacct_rows
 from headwater.compute.twin.trace import FaultBook, Trace
 from headwater.core.errors import BadInput, NotFound
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 NEEDED = ("job_id", "submit_s", "duration_s", "gpus")
 USED = (*NEEDED, "cpus", "walltime_s", "wait_s", "tenant", "virtual_cluster")
+ASKED = {
+    "gpu_type": "chips", "gpu_memory_gib": "chip_memory_gib", "residency": "residency", "input_gib": "input_gib",
+    "input_site": "input_site", "deadline_s": "deadline_s", "checkpoint_s": "checkpoint_s",
+    "gpus_min": "least_units", "gpus_max": "most_units", "reference_chip": "reference", "bound": "bound",
+}  # fmt: skip
+"""The optional columns of what a job asks of a place, and the fields of `Ask` they fill."""
 SWF_FIELDS = 18
 PREFIX = "ledger:"
+
+LISTS = ("chips", "residency")
 
 
 def read_trace(path: Path) -> Trace:
@@ -49,22 +61,55 @@ def read_parquet(path: Path) -> Trace:
             raise BadInput(
                 f"The columns {', '.join(missing)} are missing.", "The file must follow the common jobs schema.", where=str(path)
             )
-        table = pq.read_table(path, columns=[name for name in USED if name in names])
+        check_types(pq.read_schema(path), path)
+        table = pq.read_table(path, columns=[name for name in (*USED, *ASKED) if name in names])
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"Not a Parquet file: {str(error)[:200]}.", "Give a file of the common jobs schema.", where=str(path)) from error
     return build_trace(path.stem.removesuffix("_jobs"), parquet_rows(table.to_pydict(), table.num_rows), FaultBook())
+
+
+def check_types(schema: pa.Schema, path: Path) -> None:
+    """Raise BadInput where an optional column holds another type than its own."""
+    import pyarrow as pa
+
+    def fits(name: str, kind: pa.DataType) -> bool:
+        if ASKED[name] in LISTS:
+            return is_list(kind) and is_text(kind.value_type)
+        number = bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        return number if ASKED[name] in NUMBERS else is_text(kind)
+
+    def is_list(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+    def is_text(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+    kinds = {name: schema.field(name).type for name in ASKED if name in schema.names}
+    wrong = [f"{name} ({kind})" for name, kind in kinds.items() if not pa.types.is_null(kind) and not fits(name, kind)]
+    if wrong:
+        raise BadInput(f"These columns hold another type: {', '.join(wrong)}.", "See docs/twin.md for what each holds.", where=str(path))
 
 
 def parquet_rows(columns: dict[str, list[Any]], count: int) -> Iterator[RawJob]:
     """Yield the rows of the common jobs schema."""
     blank: list[Any] = [None] * count
     column = {name: columns.get(name, blank) for name in USED}
+    asks = parquet_asks(columns, count)
     for row in range(count):
         yield RawJob(
             row=row + 1, job_id=str(column["job_id"][row]), submit_s=column["submit_s"][row], duration_s=column["duration_s"][row],
             accelerators=column["gpus"][row], cores=column["cpus"][row], walltime_s=column["walltime_s"][row], wait_s=column["wait_s"][row],
-            tenant=column["tenant"][row], pool=column["virtual_cluster"][row],
+            tenant=column["tenant"][row], pool=column["virtual_cluster"][row], ask=next(asks),
         )  # fmt: skip
+
+
+def parquet_asks(columns: dict[str, list[Any]], count: int) -> Iterator[Ask]:
+    """Yield what each row asks; where a row says nothing, always the same silent ask."""
+    there = {field: columns[name] for name, field in ASKED.items() if name in columns}
+    for row in range(count):
+        said = {field: values[row] for field, values in there.items() if values[row] is not None}
+        lists = {field: tuple(said[field]) for field in LISTS if field in said}
+        yield Ask(**said | lists) if said else SILENT
 
 
 def read_swf(path: Path) -> Trace:

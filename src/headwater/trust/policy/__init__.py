@@ -7,14 +7,13 @@ from importlib import resources
 from itertools import pairwise
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from headwater.core import canonical
-from headwater.core.errors import BadInput, NotFound
-from headwater.trust.measurement import Text
+from headwater.core.errors import NotFound
+from headwater.core.yaml_file import Part, Words, parse, validated
 
-LARGEST_POLICY = 1 << 20
+KIND = "grading policy"
 
 
 class Letter(StrEnum):
@@ -32,23 +31,7 @@ PASSING = (Letter.A, Letter.B, Letter.C, Letter.D)
 UseClass = Literal["U0", "U1", "U2", "U3", "U4"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Words(_Part):
-    """The same words in both languages."""
-
-    en: str = Field(min_length=1)
-    zh: str = Field(min_length=1)
-
-    @property
-    def text(self) -> Text:
-        """The words as the measures carry them."""
-        return Text(en=self.en, zh=self.zh)
-
-
-class Sourced(_Part):
+class Sourced(Part):
     """Base of every part with a number: where the number comes from, and whether the body in charge has confirmed it."""
 
     source: str = Field(min_length=1)
@@ -68,7 +51,7 @@ class Cap(Sourced):
     best: Literal[Letter.B, Letter.C, Letter.D, Letter.E]
 
 
-class Limits(_Part):
+class Limits(Part):
     """The bound that still earns each letter; anything beyond D is E."""
 
     A: float
@@ -103,7 +86,7 @@ class Line(Sourced):
         return self
 
 
-class DimensionPolicy(_Part):
+class DimensionPolicy(Part):
     """A dimension: its name for people, the question it answers, and the lines that grade it."""
 
     title: Words
@@ -111,14 +94,14 @@ class DimensionPolicy(_Part):
     lines: tuple[Line, ...] = Field(min_length=1)
 
 
-class UseClassPolicy(_Part):
+class UseClassPolicy(Part):
     """A class of use, and whether a model may be graded for it at all."""
 
     title: Words
     graded: bool
 
 
-class Policy(_Part):
+class Policy(Part):
     """A grading policy; see `headwater-1.yaml`."""
 
     schema_: Literal["headwater.trust-policy/1"] = Field(alias="schema")
@@ -156,13 +139,5 @@ def load(policy_id: str) -> Policy:
 
 
 def read(data: bytes, *, where: str) -> Policy:
-    """Return the policy in a YAML file's bytes. Raises BadInput with every problem."""
-    if len(data) > LARGEST_POLICY:
-        raise BadInput(f"The policy has {len(data)} bytes, more than {LARGEST_POLICY}.", "Shorten it.", where=where)
-    try:
-        return Policy.model_validate(yaml.safe_load(data))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"The policy is not YAML: {error}.", "Correct the file.", where=where) from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'policy'}: {one['msg']}" for one in error.errors())
-        raise BadInput(f"The policy does not fit: {problems}.", "Correct the file.", where=where) from error
+    """Return the policy in a YAML file's bytes. Raises BadFile with every problem and its line."""
+    return validated(Policy, parse(data, where, KIND), where, KIND)

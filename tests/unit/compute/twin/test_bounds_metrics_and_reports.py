@@ -18,7 +18,7 @@ from headwater.compute.twin.bounds import pool_bounds
 from headwater.compute.twin.metrics import bounds_for, jain, measure
 from headwater.compute.twin.pooling import most_at_once
 from headwater.compute.twin.replay import compare
-from headwater.compute.twin.report import document, page, table
+from headwater.compute.twin.report import body, document, page
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.sites import one_site
 from headwater.compute.twin.trace import Trace, trace_of
@@ -87,7 +87,7 @@ def test_figures_of_a_run_worked_out_by_hand():
     assert found.preemptions == 0
     assert found.lost_unit_s == 0
     assert found.restart_unit_s == 0
-    assert found.cost is None  # no price is known
+    assert found.account is None  # no prices were given
 
 
 def test_stopping_is_counted_and_its_restart_time_is_charged():
@@ -158,10 +158,10 @@ def test_the_page_stands_alone_and_escapes_names():
     html, parser = page(report), Loads()
     parser.feed(html)
     assert parser.fetched == []
-    assert parser.tags.count("svg") == 2
+    assert parser.tags.count("svg") == 3
     assert "b" not in parser.tags
     assert json.loads(json.dumps(document(report)))["rows"][1]["measured"]["policy"] == "srsf"
-    assert table(report).row_count == 2
+    assert [row[0] for row in body(report, "time")] == ["fifo", "srsf", "lower bound"]
 
 
 def test_a_stopped_replay_leaves_a_report_marked_partial():

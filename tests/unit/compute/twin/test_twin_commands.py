@@ -69,8 +69,9 @@ def test_policies_and_a_question_come_side_by_side_and_the_page_is_written(dump,
         ("fifo", "as it is"), ("fifo", "what if"), ("easy", "as it is"), ("easy", "what if"),
     ]  # fmt: skip
     first, asked = (row["measured"] for row in report["rows"][:2])  # type: ignore[index]
-    assert first["cost"] is None
-    assert asked["cost"] == pytest.approx(600 * 4 * (1 + 1 + 1 / 6))
+    assert first["account"]["hire_fen"] == {"known": 0.0, "unknown_share": 1.0}
+    assert asked["account"]["hire_fen"] == {"known": pytest.approx(600 * 4 * (1 + 1 + 1 / 6)), "unknown_share": 0.0}
+    assert asked["account"]["energy_kwh"]["unknown_share"] == 1.0  # nobody said what the chips draw
     assert page.read_text().startswith("<!doctype html>")
     assert json.loads(saved.read_text()) == report
 

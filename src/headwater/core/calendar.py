@@ -55,7 +55,7 @@ def due(start: date, limit: int, unit: Unit) -> Due:
         case "calendar_days":
             day = start + timedelta(days=limit)
         case "months":
-            day = _add_months(start, limit)
+            day = add_months(start, limit)
     return Due(day=day, provisional=unit == "working_days" and day.year > published_through())
 
 
@@ -75,6 +75,24 @@ def is_working_day(day: date) -> bool:
     return bool(_china().is_working_day(day))
 
 
+def next_working_day(day: date) -> date:
+    """Return the day itself where people work on it, else the next on which they do."""
+    while not is_working_day(day):
+        day += timedelta(days=1)
+    return day
+
+
+def working_days_after(start: date, end: date) -> int:
+    """Return how many working days there are after `start` and up to `end`, which counts; 0 where `end` is not later."""
+    return sum(is_working_day(start + timedelta(days=number)) for number in range(1, (end - start).days + 1))
+
+
+def add_months(start: date, count: int) -> date:
+    """Return the same day `count` months on, or that month's last day where it has none."""
+    year, month = divmod(start.year * 12 + start.month - 1 + count, 12)
+    return date(year, month + 1, min(start.day, months.monthrange(year, month + 1)[1]))
+
+
 @cache
 def published_through() -> int:
     """Return the last year whose notice is loaded."""
@@ -89,9 +107,3 @@ def _china() -> HolidayBase:
 
     # A notice can make a December weekend before its own year into working days, so all are loaded together.
     return country_holidays("CN", years=range(FIRST_YEAR, published_through() + 2))
-
-
-def _add_months(start: date, count: int) -> date:
-    """Return the same day `count` months on, or that month's last day where it has none."""
-    year, month = divmod(start.year * 12 + start.month - 1 + count, 12)
-    return date(year, month + 1, min(start.day, months.monthrange(year, month + 1)[1]))

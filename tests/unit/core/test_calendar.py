@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.core.calendar import add_working_days, due, is_working_day, local_day, published_through
 from headwater.core.errors import BadInput
-from headwater.programmes.calendar import add_working_days, due, is_working_day, local_day, published_through
 
 # The State Council's notices of days off and make-up days, from the published tables for 2025 and 2026.
 OFF_2026 = [

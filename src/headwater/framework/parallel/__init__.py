@@ -1,0 +1,1 @@
+"""Automatic parallel plans: a fleet, a search, a prediction with its interval, and the reasons."""

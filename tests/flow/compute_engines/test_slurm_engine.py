@@ -1,0 +1,196 @@
+"""What only Slurm shows: jobs that wait, are preempted, lose their node or their controller, and share counted accelerators."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests import slurm
+from tests.slurm import Cluster, free_ports
+
+from headwater.compute.engines.slurm import SlurmEngine
+from headwater.compute.engines.slurm_client import RestClient
+from headwater.compute.work import Observation, Phase, Reason, Work
+from headwater.core.errors import BadInput, Unavailable
+from headwater.core.steps import Resources
+from headwater.core.store import Store
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = slurm.started(tmp_path_factory.mktemp("slurm"))
+    yield made
+    made.stop()
+
+
+def opened(cluster: Cluster, folder: Path, partition: str = "main") -> SlurmEngine:
+    client = RestClient(cluster.url, user="root", token_file=cluster.token_file)
+    store = Store(str(folder / "artifacts"), max_bytes=1 << 20)
+    return SlurmEngine(root=folder / "jobs", store=store, client=client, partition=partition)
+
+
+@pytest.fixture
+def engine(cluster: Cluster, tmp_path: Path) -> Iterator[SlurmEngine]:
+    made = opened(cluster, tmp_path)
+    yield made
+    for key in made.sweep(()):
+        until(made, key, lambda seen: seen.phase is not Phase.RUNNING)
+    made.close()
+
+
+def until(engine: SlurmEngine, key: str, holds: Callable[[Observation], bool], most_s: float = 60.0) -> Observation:
+    last_s = time.monotonic() + most_s
+    while not holds(seen := engine.poll([key])[key]):
+        assert time.monotonic() < last_s, f"{key} stayed {seen}"
+        time.sleep(0.05)
+    return seen
+
+
+def ended(engine: SlurmEngine, key: str) -> Observation:
+    return until(engine, key, lambda seen: seen.phase is not Phase.RUNNING)
+
+
+def shell(key: str, script: str, **resources: object) -> Work:
+    return Work(key=key, argv=("/bin/sh", "-c", script), resources=Resources(memory_gib=0.1, **resources))  # type: ignore[arg-type]
+
+
+def begun(engine: SlurmEngine, key: str) -> None:
+    until(engine, key, lambda _: (engine.folder(key) / "runner.json").exists())
+
+
+def test_capacity_is_what_the_nodes_that_are_up_have_by_chip(engine: SlurmEngine) -> None:
+    capacity = engine.capacity()
+    assert (capacity.cpus, dict(capacity.accelerators)) == (192, {"ascend910b": 8})
+
+
+def test_jobs_on_one_node_are_shown_accelerators_of_their_own(engine: SlurmEngine) -> None:
+    keys = [f"card-{number}" for number in range(4)]
+    for key in keys:
+        engine.submit(
+            shell(key, 'echo "$SLURMD_NODENAME" > outputs/x; echo "$ASCEND_RT_VISIBLE_DEVICES"; sleep 3', accelerators={"ascend910b": 2})
+        )
+    assert {ended(engine, key).phase for key in keys} == {Phase.SUCCEEDED}
+    shown = [(engine.folder(key) / "log.txt").read_text().strip() for key in keys]
+    assert sorted(shown) == ["0,1", "0,1", "2,3", "2,3"]  # two nodes of four
+
+
+def test_a_job_without_accelerators_is_shown_none(engine: SlurmEngine) -> None:
+    engine.submit(shell("none", 'echo "[$CUDA_VISIBLE_DEVICES]"'))
+    assert ended(engine, "none").phase is Phase.SUCCEEDED
+    assert (engine.folder("none") / "log.txt").read_text().strip() == "[]"
+
+
+def test_the_platforms_environment_does_not_reach_a_job(engine: SlurmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "open sesame")
+    engine.submit(shell("env", "env"))
+    assert ended(engine, "env").phase is Phase.SUCCEEDED
+    assert "sesame" not in (engine.folder("env") / "log.txt").read_text()
+
+
+def test_what_slurm_refuses_is_refused_in_its_own_words_and_leaves_nothing(engine: SlurmEngine) -> None:
+    with pytest.raises(BadInput, match="Slurm refuses"):
+        engine.submit(shell("wide", "true", accelerators={"ascend910b": 64}))
+    assert not engine.folder("wide").exists()
+
+
+def test_a_job_that_waits_in_slurm_can_be_cancelled(engine: SlurmEngine) -> None:
+    engine.submit(shell("wall", "sleep 60", accelerators={"ascend910b": 4}))
+    engine.submit(shell("wall2", "sleep 60", accelerators={"ascend910b": 4}))
+    engine.submit(shell("waits", "true", accelerators={"ascend910b": 4}))
+    begun(engine, "wall")
+    begun(engine, "wall2")
+    assert engine.poll(["waits"])["waits"].phase is Phase.RUNNING
+    engine.cancel("waits")
+    seen = ended(engine, "waits")
+    assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.CANCELLED)
+    for key in ("wall", "wall2"):
+        engine.cancel(key)
+        assert ended(engine, key).reason is Reason.CANCELLED
+
+
+def test_a_job_past_its_time_is_ended_for_that(engine: SlurmEngine) -> None:
+    engine.submit(shell("long", "sleep 60", wall_s=1.0))
+    seen = ended(engine, "long")
+    assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.OUT_OF_TIME)
+
+
+def test_a_preempted_job_is_lost_for_that_reason_and_may_be_tried_again(engine: SlurmEngine, cluster: Cluster, tmp_path: Path) -> None:
+    for key in ("low", "low2"):
+        engine.submit(shell(key, "exec sleep 60", accelerators={"ascend910b": 4}))
+        begun(engine, key)
+    urgent = opened(cluster, tmp_path / "urgent", "urgent")
+    urgent.submit(shell("high", "true", accelerators={"ascend910b": 4}))
+    assert ended(urgent, "high").phase is Phase.SUCCEEDED
+    urgent.close()
+    until(engine, "low", lambda _: any(seen.phase is not Phase.RUNNING for seen in engine.poll(["low", "low2"]).values()))
+    seen = [seen for seen in engine.poll(["low", "low2"]).values() if seen.phase is not Phase.RUNNING]
+    assert [(one.phase, one.reason) for one in seen] == [(Phase.LOST, Reason.PREEMPTED)]
+
+
+def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_name(engine: SlurmEngine, cluster: Cluster) -> None:
+    work = shell("once", 'echo ran >> "$HOME/../ran.txt"; sleep 1')
+    engine.submit(work)
+    (engine.folder("once") / "slurm.json").unlink()  # as if the server had died between Slurm's answer and this note
+    if (engine.folder("once") / "runner.json").exists():
+        pytest.skip("the job began before the note could be taken away")
+    engine.submit(work)
+    assert ended(engine, "once").phase is Phase.SUCCEEDED
+    assert (engine.folder("once").parent / "ran.txt").read_text() == "ran\n"
+
+
+def test_jobs_outlive_their_controller_and_submitting_waits_for_it(engine: SlurmEngine, cluster: Cluster) -> None:
+    engine.submit(shell("through", "sleep 2; echo done"))
+    begun(engine, "through")
+    cluster.kill("slurmctld")
+    assert engine.poll(["through"])["through"].phase in (Phase.RUNNING, Phase.SUCCEEDED)
+    assert engine.capacity().cpus == 192
+    until(engine, "through", lambda seen: seen.phase is Phase.SUCCEEDED)
+    cluster.start_controller()
+    engine.submit(shell("after", "true"))
+    assert ended(engine, "after").phase is Phase.SUCCEEDED
+
+
+def test_a_job_whose_node_dies_is_lost(engine: SlurmEngine, cluster: Cluster) -> None:
+    engine.submit(shell("doomed", 'echo "$SLURMD_NODENAME"; sleep 120'))
+    begun(engine, "doomed")
+    node = until_text(engine.folder("doomed") / "log.txt")
+    runner = json.loads((engine.folder("doomed") / "runner.json").read_text())["pid"]
+    cluster.kill(node)
+    kill_group(runner)
+    try:
+        seen = ended(engine, "doomed")
+        assert seen.phase is Phase.LOST
+        assert seen.reason is Reason.NODE_LOST
+    finally:
+        cluster.start_node(node)
+
+
+def test_a_controller_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="slurmrestd does not answer"):
+        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}")
+
+
+def test_a_token_that_is_refused_is_said_so(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("SLURM_JWT=nonsense")
+    with pytest.raises(Unavailable, match="token"):
+        RestClient(cluster.url, user="root", token_file=tmp_path / "token").nodes()
+
+
+def until_text(path: Path) -> str:
+    last_s = time.monotonic() + 20
+    while not (path.exists() and path.read_text().strip()):
+        assert time.monotonic() < last_s
+        time.sleep(0.05)
+    return path.read_text().strip()
+
+
+def kill_group(pid: int) -> None:
+    """Kill a runner and its job, as a machine that fails does."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    for one in (pid, *children):
+        os.kill(one, signal.SIGKILL)
