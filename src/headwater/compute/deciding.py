@@ -6,7 +6,7 @@ where it is sent is refused, and a start whose room is still being given up by a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -51,9 +51,9 @@ def unheard(given: Situation, planned: Plan) -> None:
 
 def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     """Return a decision for every queued job, and for every running one that is to stop; `heard` is told each plan as it is made."""
-    impossible = {job.id: why for job in facts.queued if (why := never(job.spec.resources, job.engine, facts.capacity))}
-    made = [Decision(job=job, verdict=Verdict.NEVER, code="never", reason=why) for job, why in impossible.items()]
-    facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in impossible))
+    made = [one for job in facts.queued if (one := _not_asked(job, facts.capacity)) is not None]
+    settled = {one.job for one in made}
+    facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in settled))
     for engine in sorted({job.engine for job in facts.queued}):
         given = situation(facts, engine)
         planned = plan(given)
@@ -66,6 +66,15 @@ def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     return tuple(made)
 
 
+def _not_asked(job: Job, capacity: Mapping[str, Capacity]) -> Decision | None:
+    """Return what needs no scheduler to decide: an engine that is empty for now, and a job that could never run on its own."""
+    if job.engine in capacity and capacity[job.engine].cpus <= 0:
+        reason = f"waits on engine '{job.engine}', which has no node up"
+        return Decision(job=job.id, verdict=Verdict.WAIT, code="engine_down", reason=reason, unblocks="A node of it coming back.")
+    why = never(job.spec.resources, job.engine, capacity)
+    return Decision(job=job.id, verdict=Verdict.NEVER, code="never", reason=why) if why else None
+
+
 def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
     """Return an engine's plan as decisions, in its order, each start held against what is free once those before it have theirs."""
     whole = facts.capacity[engine]
@@ -74,6 +83,8 @@ def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
     made = []
     for place, action in enumerate(planned.actions):
         job = known[action.job]
+        if action.resize:
+            continue  # no request made here is elastic
         if not action.start:
             other = next((later.job for later in planned.actions[place:] if later.start), None)
             made.append(Decision(job=job.id, verdict=Verdict.STOP, code=action.reason.code, reason=action.reason.why, other=other))

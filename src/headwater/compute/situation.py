@@ -58,12 +58,14 @@ def situation(facts: Facts, engine: str) -> Situation:
     policy = load("fifo") if engine == INSIDE else facts.policy
     waiting = [job for job in facts.queued if job.engine == engine]
     running = [job for job in facts.active if job.engine in facts.capacity and job.preempted_for is None]
+    held = {name: [job.spec.resources for job in running if job.engine == name] for name in facts.capacity}
+    there = {name: pool.at_least(whole, held[name]) for name, whole in facts.capacity.items()}
     lanes = {name: 0 if name == engine else 1 for name in facts.capacity}
     told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
     return Situation(
         engine=engine,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
-        sites=tuple(row for name, whole in sorted(facts.capacity.items()) for row in pool.rows(name, whole, lanes[name])),
+        sites=tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name])),
         queues=quotas.queues(facts.quotas, [job.organisation for job in told]),
         policy=policy,
         now_s=facts.now.timestamp(),

@@ -17,9 +17,8 @@ from headwater.compute.deciding import Decision, Verdict
 from headwater.compute.expecting import Expectation, expected_end, expected_start
 from headwater.compute.jobs import ENDS, GOOD_ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.scheduler.policy import BadPolicy
 from headwater.compute.situation import Facts
-from headwater.core.errors import NotFound
+from headwater.core.errors import BadInput, NotFound
 from headwater.core.platform import Platform
 
 LOOKED_AT = 500
@@ -73,7 +72,7 @@ def why(platform: Platform, connection: Connection, job: Job, *, judge: Judge | 
         return _ended(job)
     try:
         judge = judge or Judge(platform.settings)
-    except (BadPolicy, NotFound) as error:  # a dispatcher goes on with the policy that it read before
+    except (BadInput, NotFound) as error:  # a dispatcher goes on with the policy that it read before
         return _recorded(job, str(error))
     if job.state is State.QUEUED:
         return _queued(platform, connection, job, judge)
