@@ -66,6 +66,11 @@ def units_of(asked: Resources) -> int:
     return max(asked.accelerators.values(), default=0) or cpu_milli(asked)
 
 
+def normalised_units(asked: Resources) -> float:
+    """Return the units that a job counts as in quotas and shares: accelerators, or CPUs where it asks for none."""
+    return float(max(asked.accelerators.values(), default=0) or cpu_milli(asked) / MILLI)
+
+
 def at_least(whole: Capacity, held: Sequence[Resources]) -> Capacity:
     """Return a capacity that takes in what is held of it: an engine may have shrunk under the jobs that run there."""
     chips = {chip for one in held for chip in one.accelerators} | set(whole.accelerators)

@@ -51,6 +51,8 @@ class Facts:
     policy: Policy
     expected: Mapping[str, RunTime] = field(default_factory=dict)
     """Predicted run times by job, where the policy or the question asks for them."""
+    used: Mapping[str, float] = field(default_factory=dict)
+    """Decayed use by organisation, where the policy shares by it."""
 
 
 def situation(facts: Facts, engine: str) -> Situation:
@@ -66,7 +68,7 @@ def situation(facts: Facts, engine: str) -> Situation:
         engine=engine,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
         sites=tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name])),
-        queues=quotas.queues(facts.quotas, [job.organisation for job in told]),
+        queues=quotas.queues(facts.quotas, [job.organisation for job in told], facts.used),
         policy=policy,
         now_s=facts.now.timestamp(),
     )

@@ -170,6 +170,7 @@ def _facts(platform: Platform, connection: Connection, job: Job, judge: Judge) -
         quotas=quotas.listed(connection),
         policy=judge.policy,
         expected=judge.expected(connection, (*queued, *active)),
+        used=judge.used(connection, platform.clock.now()),
     )
 
 
