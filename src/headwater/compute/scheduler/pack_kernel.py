@@ -79,7 +79,7 @@ def could_lie_here(state: State, job: int, site: int) -> bool:
 def choose_packed_here(packer: Packer, state: State, job: int, site: int, units: int) -> tuple[int, int]:
     """The node for so many units of the job, and the devices as bits."""
     request, draw = ask_for(state, job, site, units), np.zeros(2)
-    shape = state.jobs.shape[job] if units == state.jobs.units[job] else -1
+    shape = state.jobs.asks_like[job] if units == state.jobs.units[job] else -1
     return choose_on(packer, request, shape, state.packs, state.sites.first_node[site], state.sites.node_count[site], draw)
 
 
@@ -98,7 +98,7 @@ def stranding_here(packer: Packer, state: State, job: int, site: int) -> float:
         return 0.0
     request = ask_for(state, job, site, units)
     first, count = state.sites.first_node[site], state.sites.node_count[site]
-    best = score_nodes(packer, request, state.jobs.shape[job], state.packs, first, count).max()
+    best = score_nodes(packer, request, state.jobs.asks_like[job], state.packs, first, count).max()
     if best == -np.inf:
         return 0.0
     if rule == LEAST_WASTE:

@@ -43,7 +43,7 @@ JOB = np.dtype([
     ("site", N),
     ("stale", N),  # 1 where the key is out of date though the job did not run
     ("served", N),  # the site that the pass under way serves the job on, or -1
-    ("shape", N),  # its number among equal requests of a node, or -1 where scores of nodes are not kept for it
+    ("asks_like", N),  # its number among equal requests of a node, or -1 where scores of nodes are not kept for it
     ("cls", N),  # its row of the matrix class by site
     ("cpu_milli", N), ("memory_mib", N),  # of the host
     # the request

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 KEPT_SHAPES = 1000
 """Shapes of request for which the scores of nodes are kept."""
-BOUNDLESS = 1 << 60
+BOUNDLESS = 1 << 48
 """CPU or memory of a host where it is not counted."""
 BAND_RATIO = 1.25
 REMEMBERED = 8
@@ -61,7 +61,7 @@ def table(dtype: np.dtype[Any], columns: Mapping[str, Any]) -> Table:
 JOB_BLANK: dict[str, Any] = {
     "estimate_s": np.nan,
     "home": -1,
-    "shape": -1,
+    "asks_like": -1,
     "deadline_s": np.inf,
     "rate": 1.0,
     "site": -1,
@@ -193,7 +193,7 @@ def packs_for(jobs: Table, shapes: Sequence[SiteShape], rule: str | None) -> tup
     from headwater.compute.scheduler import packing_kernel, packing_waste_kernel
 
     nodes = nodes_for(shapes)
-    rows, jobs.shape[:] = shapes_asked(jobs, shapes)
+    rows, jobs.asks_like[:] = shapes_asked(jobs, shapes)
     ahead = packing_waste_kernel.outlook(nodes, mix_of(rows))
     ahead = ahead._replace(order=order_by_site(nodes, shapes, rows))
     return nodes, packing_kernel.packer(RULES[rule], ahead, KEPT_SHAPES + 1, len(nodes.devices))
