@@ -35,6 +35,7 @@ TAGS = [
     {"name": "projects", "description": "Project files and their runs."},
     {"name": "compute", "description": "Jobs: where they run and why there, logs, results."},
     {"name": "data", "description": "The catalogue of public data, its opening plan, grants and their use."},
+    {"name": "privacy", "description": "Protected tables: aggregates without the rows, and privacy budgets."},
     {"name": "framework", "description": "Parallel plans: how to cut a model over a fleet, and what it will do."},
     {"name": "models", "description": "Published models, their grades, and predictions."},
     {"name": "protocols", "description": "Public data for other tools' clients: CKAN, DCAT-AP, Delta Sharing and more."},

@@ -19,7 +19,7 @@ from headwater.data.privacy.protected.budget import Budget
 from headwater.data.privacy.protected.holding import Declared, Protected
 from headwater.data.privacy.protected.questions import AggregateQuestion, PrivateQuestion
 
-router = APIRouter(prefix="/api/data/protected", tags=["data"])
+router = APIRouter(prefix="/api/data/protected", tags=["privacy"])
 
 Reader = Annotated[Actor, Depends(permitted(Permission.DATA_READ))]
 Publisher = Annotated[Actor, Depends(permitted(Permission.DATA_PUBLISH))]
