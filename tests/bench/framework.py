@@ -1,4 +1,4 @@
-"""Parallel plans: search time in a cold process, prediction of publishers left out, ranking of layouts, the certified gap.
+"""Parallel plans: search time in a cold process, the certified gap, prediction of publishers left out, ranking, correctness.
 
     python3 dev.py bench framework [--check] [--json FILE]
 
@@ -112,12 +112,27 @@ def ranked(found: Score) -> list[Figure]:
     ]
 
 
+def correct() -> list[Figure]:
+    """Apply the families of plans in real processes, and compare each with one process."""
+    from headwater.framework.parallel.verify import verify
+    from tests.flow.framework.families import EIGHT, FOUR, decoder
+
+    checks = [*verify(decoder, FOUR), *verify(decoder, EIGHT)]
+    worst = max(max(check.loss_off, check.gradient_off) for check in checks)
+    same = sum(check.counted == check.expected for check in checks)
+    told = f"{sum(check.gradients for check in checks)} gradients; {len(FOUR)} plans on 4 processes, {len(EIGHT)} on 8"
+    return [
+        Figure(name="loss or gradient off one process, worst", value=worst, unit="", at_most=1e-5, note=told),
+        Figure(name="plans whose messages are as counted", value=same, unit="plans", at_least=len(checks), note="to the byte"),
+    ]
+
+
 def measure() -> list[Figure]:
     """Return every figure."""
     if not PUBLISHED.is_file():
         print(f"{PUBLISHED} is not here: prediction and ranking are left out.")
-        return searched()
-    return [*searched(), *predicted()]
+        return [*searched(), *correct()]
+    return [*searched(), *predicted(), *correct()]
 
 
 if __name__ == "__main__":

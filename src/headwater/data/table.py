@@ -135,7 +135,7 @@ def parse_csv(text: str, *, where: str = "table", delimiter: str = ",", encoding
         raise BadInput(f"This is not valid CSV: {error}.", "Look for an unclosed quote here.", where=f"{where}:{before + 1}") from error
     if not records:
         raise BadInput("The table has no header.", "The first line must name the columns.", where=where)
-    names = _check_header(records[0][1], f"{where}:{records[0][0]}")
+    names = check_header(records[0][1], f"{where}:{records[0][0]}")
     return _straighten(names, records[1:], encoding=encoding, blank=blank)
 
 
@@ -161,7 +161,8 @@ def _straighten(names: tuple[str, ...], body: Sequence[tuple[int, list[str]]], *
     )
 
 
-def _check_header(names: Sequence[str], where: str) -> tuple[str, ...]:
+def check_header(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return the names of a header's columns. Raises BadInput for one that is missing or stands twice."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise BadInput(f"The column '{twice[0]}' stands {list(names).count(twice[0])} times in the header.", "Rename one.", where=where)
@@ -182,7 +183,7 @@ def _parquet(data: bytes, where: str, largest_mib: int) -> RawTable:
             raise LimitExceeded(
                 f"The table unpacks to {unpacked / MIB:.0f} MiB; the limit is {4 * largest_mib}.", "Split the file.", where=where
             )
-        names = _check_header(file.schema_arrow.names, where)
+        names = check_header(file.schema_arrow.names, where)
         table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"The Parquet file cannot be read: {error}.", "It may be cut short: copy it again.", where=where) from error

@@ -161,7 +161,7 @@ def closed(what: str, decision: Decision) -> GateClosed:
 
 def _check_owner(connection: Connection, wish: Publication) -> None:
     owner = connection.execute(select(models.c.organisation).where(models.c.name == wish.name)).scalar_one_or_none()
-    if owner is not None and not identity.covers(owner, wish.organisation):
+    if owner is not None and not identity.covers(wish.organisation, owner):  # the owner, or a body above it
         raise Refused(f"The name '{wish.name}' belongs to {owner}.", "Choose another name.")
 
 

@@ -179,6 +179,16 @@ def test_many_publishers_at_once_get_one_version_each(any_site: Platform, tmp_pa
     assert sorted(one.result().number for one in jobs) == sorted([*range(1, 7), *range(1, 7)])
 
 
+def test_a_body_below_the_owner_does_not_publish_in_its_name_and_one_above_may(site: Platform, tmp_path: Path) -> None:
+    first, second = stored_model(site, tmp_path), stored_model(site, tmp_path, bias=2.0)
+    vouch(site, first)
+    vouch(site, second)
+    publishing.publish(site, wish(first, organisation="city/haidian"))
+    with pytest.raises(Refused, match="belongs to city/haidian"):
+        publishing.publish(site, wish(second, organisation="city/haidian/lab", job="run-2.publish"))
+    assert publishing.publish(site, wish(second, organisation="city", job="run-3.publish")).number == 2
+
+
 def test_a_name_belongs_to_its_organisation(site: Platform, tmp_path: Path) -> None:
     digest = stored_model(site, tmp_path)
     vouch(site, digest)

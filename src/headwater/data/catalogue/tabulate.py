@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import BadInput, LimitExceeded
+from headwater.data.catalogue.csv_columns import TextTable, read_columns
 from headwater.data.catalogue.describe import ColumnRule, problems_of_columns
 from headwater.data.catalogue.sets import Column, ColumnType
-from headwater.data.table import MIB, RawTable, read_table
+from headwater.data.table import MIB
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +28,8 @@ FOLDER = "table"
 """Where the Parquet files made of CSV files lie in a version."""
 SHOWN = 5
 LARGEST_CSV_MIB = 256
-"""CSV is held in memory as text while it is checked; larger tables come as Parquet."""
-UNPACKED_TIMES, READ_TIMES = 4, 16
+"""CSV is held in memory while it is checked; larger tables come as Parquet."""
+UNPACKED_TIMES, READ_TIMES = 4, 4
 """How far a Parquet file may go beyond the limit unpacked, by its own word and once it is read."""
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
@@ -85,8 +86,8 @@ def _one(folder: Path, name: str, described: Sequence[ColumnRule], largest_mib: 
     if name.lower().endswith(PARQUET_ENDING):
         rows, columns = _check_parquet(path, name, described, largest_mib)
         return (name, rows), columns
-    raw = read_table(path, delimiter="\t" if name.lower().endswith(".tsv") else ",", largest_mib=min(largest_mib, LARGEST_CSV_MIB))
-    _refuse_ragged(raw, name)
+    delimiter = "\t" if name.lower().endswith(".tsv") else ","
+    raw = read_columns(path, where=name, delimiter=delimiter, largest_mib=min(largest_mib, LARGEST_CSV_MIB))
     frame, columns = typed(raw, described, name)
     target = f"{FOLDER}/{name.rpartition('.')[0]}.parquet"
     if (folder / target).exists():
@@ -96,14 +97,13 @@ def _one(folder: Path, name: str, described: Sequence[ColumnRule], largest_mib: 
     return (target, frame.height), columns
 
 
-def typed(raw: RawTable, described: Sequence[ColumnRule], where: str) -> tuple[pl.DataFrame, tuple[Column, ...]]:
+def typed(raw: TextTable, described: Sequence[ColumnRule], where: str) -> tuple[pl.DataFrame, tuple[Column, ...]]:
     """Return a CSV table with typed columns. Raises BadInput naming line and column of the first cells that do not fit."""
     import polars as pl
 
     _check_described(described, raw.names, where)
     rules = {rule.name: rule for rule in described}
-    text = pl.DataFrame(raw.records, schema=dict.fromkeys(raw.names, pl.String), orient="row", strict=True)
-    text = text.with_columns(pl.when(pl.all() == "").then(None).otherwise(pl.all()).name.keep())
+    text = raw.frame.with_columns(pl.when(pl.all() == "").then(None).otherwise(pl.all()).name.keep())
     series, columns = [], []
     for name in raw.names:
         rule = rules.get(name)
@@ -125,7 +125,7 @@ def inferred(cells: pl.Series) -> ColumnType:
     return "boolean" if known.str.contains(r"^(true|false)$").all() else "text"
 
 
-def _cast(cells: pl.Series, kind: ColumnType, raw: RawTable, where: str) -> pl.Series:
+def _cast(cells: pl.Series, kind: ColumnType, raw: TextTable, where: str) -> pl.Series:
     import polars as pl
 
     if kind in ("text", "category"):
@@ -154,18 +154,6 @@ def _check_described(described: Sequence[ColumnRule], names: tuple[str, ...], wh
     if described and (wrong := list(problems_of_columns(described, names))):
         told = "; ".join(wrong)
         raise BadInput(f"The columns of the table are not those of the description: {told}.", "Describe every column.", where=where)
-
-
-def _refuse_ragged(raw: RawTable, where: str) -> None:
-    if raw.ragged:
-        shown = "; ".join(f"line {one.line}: {one.reason}" for one in raw.ragged[:SHOWN])
-        raise BadInput(
-            f"{len(raw.ragged)} of {raw.source_rows} rows have too few or too many cells. {shown}.",
-            "Correct them, or look for an unquoted comma.",
-            where=f"{where}:{raw.ragged[0].line}",
-        )
-    if raw.source_rows == 0:
-        raise BadInput("The table has a header and no rows.", "Give at least one row.", where=where)
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
@@ -216,10 +204,21 @@ def _read_through(batches: Iterable[Any], name: str, largest_mib: int) -> int:
     rows = read = 0
     for batch in batches:
         rows += batch.num_rows
-        read += batch.nbytes
+        read += sum(_spelled_out(column) for column in batch.columns)
         if read > largest_mib * MIB:
             raise LimitExceeded(f"The table holds more than {read / MIB:.0f} MiB unpacked.", "Split it.", where=name)
     return rows
+
+
+def _spelled_out(column: Any) -> int:
+    """Return the bytes of a column with each repeated text counted as often as it stands there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
 
 
 def _arrow_columns(schema: Any, described: Sequence[ColumnRule], where: str) -> tuple[Column, ...]:

@@ -14,26 +14,25 @@ weights that are shared across a pipeline. Import this module only inside a func
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
-from torch.distributed.tensor.experimental import implicit_replication
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.checkpoint import checkpoint
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from headwater.core.errors import BadInput
 from headwater.framework.parallel.plan import Plan
 from headwater.framework.program.describe import LinearOrder, linear_orders, repeated_layers
 
+ATTENTION: Any = nn.functional.scaled_dot_product_attention
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -71,21 +70,22 @@ class Parallel:
         Gradients are then those of the mean loss, in `part`'s parameters. Only the last stage knows the loss.
         """
         mine = slice_of(self.plan, self.mesh)
-        with _running(self.plan):
-            if self.schedule is None:
-                return self._in_turn(inputs[mine], targets[mine])
-            losses: list[torch.Tensor] = []
-            last = self.mesh.get_local_rank("pp") == self.plan.pp - 1
-            first = (inputs[mine],) if self.mesh.get_local_rank("pp") == 0 else ()
-            self.schedule.step(*first, tokens=inputs[mine], target=targets[mine] if last else None, losses=losses if last else None)
-            return torch.stack([one.detach() for one in losses]).mean() if last else None
+        if self.schedule is None:
+            return self._in_turn(inputs[mine], targets[mine])
+        losses: list[torch.Tensor] = []
+        last = self.mesh.get_local_rank("pp") == self.plan.pp - 1
+        first = (inputs[mine],) if self.mesh.get_local_rank("pp") == 0 else ()
+        self.schedule.step(*first, tokens=inputs[mine], target=targets[mine] if last else None, losses=losses if last else None)
+        return torch.stack([one.detach() for one in losses]).mean() if last else None
 
     def _in_turn(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(())
         count = self.plan.micro_batches
-        for some, wanted in zip(inputs.chunk(count), targets.chunk(count), strict=True):
+        for at, (some, wanted) in enumerate(zip(inputs.chunk(count), targets.chunk(count), strict=True)):
+            if isinstance(self.part, FSDPModule) and self.plan.zero == 0:
+                self.part.set_requires_gradient_sync(at == count - 1)
             loss = self.loss(self.part(some), wanted) / count
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch does not type it
             total += loss.detach()
         return total
 
@@ -127,29 +127,80 @@ def apply(model: nn.Module, plan: Plan, example: torch.Tensor, loss: Loss) -> Pa
 
 
 def _cut_tensors(layer: nn.Module, order: LinearOrder, mesh: DeviceMesh) -> None:
-    """Make a layer's weights DTensors: all linear maps by columns but those that lead back to the residual stream."""
+    """Make a layer's weights DTensors: all linear maps by columns but those that lead back to the residual stream.
+
+    Messages are then two sums forward and two backward: what leads back is added up at once, and what comes back through
+    maps that share an input is added up together.
+    """
+    shared: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for name, module in layer.named_modules():
         for key, weight in list(module.named_parameters(recurse=False)):
             placement: Replicate | Shard = Replicate()
             if name in order.names:
                 placement = Shard(0) if name not in order.back else (Shard(1) if key == "weight" else Replicate())
             setattr(module, key, nn.Parameter(distribute_tensor(weight.data, mesh, [placement])))
+        if name in order.names and name not in order.back:
+            module.register_forward_pre_hook(lambda _, given: (_once(shared, given[0]), *given[1:]))
+        if name in order.back:
+            module.register_forward_hook(lambda _, __, output: output.redistribute(placements=[Replicate()]))
 
     def enter(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        shared.clear()
         return (DTensor.from_local(given[0], mesh, [Replicate()], run_check=False), *given[1:])
 
     def leave(_: nn.Module, __: Any, output: Any) -> Any:
-        return output.redistribute(placements=[Replicate()]).to_local()
+        shared.clear()
+        # a copy, since the module may add to it in place, which a view under FSDP2 does not survive
+        return output.redistribute(placements=[Replicate()]).to_local().clone()
 
+    plain = layer.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        with _LocalAttention():
+            return plain(*given, **named)
+
+    layer.forward = forward
     layer.register_forward_pre_hook(enter)
     layer.register_forward_hook(leave)
+
+
+def _once(shared: dict[int, tuple[torch.Tensor, torch.Tensor]], given: torch.Tensor) -> torch.Tensor:
+    """Return the input with its gradient added up over the ranks, one and the same for all maps that take it."""
+    if id(given) not in shared:
+        shared[id(given)] = (given, _Summed.apply(given))  # type: ignore[no-untyped-call] # torch does not type it
+    return shared[id(given)][1]
+
+
+class _Summed(torch.autograd.Function):
+    """Passes a tensor on; its gradient, which every rank has in part, is added up."""
+
+    @staticmethod
+    def forward(_: Any, given: torch.Tensor) -> torch.Tensor:
+        return given.view_as(given)
+
+    @staticmethod
+    def backward(_: Any, gradient: Any) -> Any:
+        return gradient.redistribute(placements=[Replicate()] * gradient.device_mesh.ndim)
+
+
+class _LocalAttention(TorchFunctionMode):
+    """Runs attention over heads that are cut on what each rank has: heads do not know one another."""
+
+    def __torch_function__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is ATTENTION and isinstance(args[0], DTensor):
+            query = args[0]
+            local: list[Any] = [one.to_local() if isinstance(one, DTensor) else one for one in args]
+            return DTensor.from_local(function(*local, **kwargs), query.device_mesh, query.placements, run_check=False)
+        return function(*args, **kwargs)
 
 
 def _recompute(layer: nn.Module) -> None:
     plain = layer.forward
 
     def forward(*given: Any, **named: Any) -> Any:
-        return checkpoint(plain, *given, use_reentrant=False, **named)
+        with set_checkpoint_early_stop(False):
+            return checkpoint(plain, *given, use_reentrant=False, **named)
 
     layer.forward = forward
 
@@ -169,8 +220,8 @@ def _replicas(plan: Plan) -> DeviceMesh:
 
 
 def _schedule(whole: nn.Module, plan: Plan, mesh: DeviceMesh, loss: Loss) -> Any:
-    group, rank = mesh.get_group("pp"), mesh.get_local_rank("pp")
-    stage = PipelineStage(whole, rank, plan.pp, torch.device("cpu"), group=group)
+    """Return the one-forward-one-backward schedule; its first step also sends ahead the shapes that stages hand on."""
+    stage = PipelineStage(whole, mesh.get_local_rank("pp"), plan.pp, torch.device("cpu"), group=mesh.get_group("pp"))
     return Schedule1F1B(stage, plan.micro_batches, loss_fn=loss, scale_grads=True)
 
 
@@ -254,13 +305,3 @@ def _replaced(module: nn.Module, stands: dict[int, nn.Module]) -> nn.Module:
         else:
             _replaced(child, stands)
     return module
-
-
-@contextlib.contextmanager
-def _running(plan: Plan) -> Iterator[None]:
-    """Attention by products that DTensor knows, and masks that the module makes as replicas."""
-    if plan.tp == 1:
-        yield
-        return
-    with sdpa_kernel(SDPBackend.MATH), implicit_replication():
-        yield

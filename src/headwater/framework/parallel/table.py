@@ -28,6 +28,7 @@ from headwater.framework.parallel.columns import (
     FP8,
     MXFP8,
     NVFP4,
+    PRECISIONS,
     TF32,
     BlockColumns,
     ChipColumns,
@@ -169,7 +170,9 @@ def _run(row: dict[str, str]) -> Run:
         cut["dp"] = max(1, chips // ranks)
     if ranks * cut["dp"] != chips:
         raise ValueError(f"tp x pp x dp x cp is {ranks * cut['dp']}, but it ran on {chips} chips.")
-    block = _block(row, whole)
+    block, chip, precision = _block(row, whole), find(row["chip"]), _precision(row["precision"])
+    if not ChipColumns.of([chip]).peak[0, precision]:
+        raise ValueError(f"the catalogue knows no {PRECISIONS[precision]} rate of {chip.id}.")
     return Run(
         id=row["id"],
         source=row["source"],
@@ -178,13 +181,13 @@ def _run(row: dict[str, str]) -> Run:
         block=block,
         vocab=whole["vocab"],
         seq_len=whole["seq_len"],
-        chip=find(row["chip"]),
+        chip=chip,
         **cut,
         zero=_zero(row["zero"]),
         near=any(word in row["zero"].lower() for word in ("hybrid", "hsdp", "node")),
         global_batch=_whole(row, "global_batch"),
         recompute=_recompute(row["recompute"]),
-        precision=_precision(row["precision"]),
+        precision=precision,
         pure="pure" in row["precision"],
         tokens_s=_tokens_s(row, block, whole["vocab"], whole["seq_len"]),
         memory_gib=float(row["mem_gib"]) if row.get("mem_gib") else None,

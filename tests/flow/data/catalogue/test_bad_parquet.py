@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headwater.core.errors import BadInput, HeadwaterError, NotFound
+from headwater.core.errors import BadInput, HeadwaterError, LimitExceeded, NotFound
 from headwater.core.platform import Platform
 from headwater.data.catalogue import sets
+from headwater.data.catalogue.tabulate import tabulate
 from tests.flow.data.conftest import Publish
 
 
@@ -53,11 +55,16 @@ def test_a_footer_that_announces_other_row_counts_is_found_out(publish: Publish)
         publish(one[: -len(two[-400:])] + two[-400:], file="t.parquet", name="lying")
 
 
-def test_a_text_that_is_repeated_a_million_times_does_not_fill_the_memory(publish: Publish) -> None:
-    wide = pa.table({"s": pa.array(["x" * 100_000] * 20_000).dictionary_encode()})
+def test_a_text_that_is_repeated_without_end_is_counted_as_often_as_it_stands_there(publish: Publish, tmp_path: Path) -> None:
+    wide = pa.table({"s": pa.array(["x" * 100_000] * 200).dictionary_encode()})
     data = parquet(wide)
-    assert len(data) < 1 << 20
-    assert publish(data, file="t.parquet").rows == 20_000
+    assert len(data) < 200_000
+    assert publish(data, file="t.parquet").rows == 200
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    (folder / "t.parquet").write_bytes(data)
+    with pytest.raises(LimitExceeded, match="more than 19 MiB unpacked"):
+        tabulate(folder, (), None, largest_mib=1)
 
 
 def test_columns_that_a_table_cannot_hold_are_named_and_the_way_out_is_told(publish: Publish) -> None:

@@ -116,7 +116,7 @@ def test_a_version_comes_with_a_statement_about_its_digest_and_a_ledger_entry(si
         ("a,b\n", "stops.csv", "no rows"),
         ("名称,甲\n北京交通,1\n".encode() + "上海,2\n".encode("gb18030"), "stops.csv:3", "mixes encodings"),
         (b"\xef\xbb\xbf" + "名称\n北京\n".encode() + "上海\n".encode("gb18030"), "stops.csv:3", "mixes encodings"),
-        (b"PAR1 this is not parquet PAR1", "stops.csv", "cannot be read"),
+        (b"PAR1 this is not a text PAR1", "stops.csv", "Parquet by its content"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_line_and_leaves_nothing(
