@@ -74,6 +74,6 @@ def _rows(known: list[Job], queued: dict[str, datetime], origin: datetime | None
             label=f"{job.spec.project}.{job.name}",
             ask=Ask(
                 deadline_s=None if asked.deadline_s is None else (submit - origin).total_seconds() + asked.deadline_s,
-                checkpoint_s=asked.checkpoint_s,
+                checkpoint_s=asked.checkpoint_s or None,  # 0 is "whenever asked", which is what a trace that says nothing means
             ),
         )
