@@ -3,7 +3,7 @@
     python -m tests.bench.twin_pooling [--seeds N] [--days D] [--load L] [--json FILE] [--check]
 
 Five axes, lower is better: cost, waiting, carbon by the grid and by contract, egress. All policies get the same jobs, the users'
-stated run times and EASY backfill; see `pooled_city.py` for what is real and what is made up. Ours was tuned on seeds 101 to 103,
+stated run times and EASY backfill; see `_pooled_city.py` for what is real and what is made up. Ours was tuned on seeds 101 to 103,
 which the figures below do not use.
 """
 
@@ -22,8 +22,8 @@ from headwater.compute.twin.metrics import Measured, bounds_for, measure
 from headwater.compute.twin.simulate import Setting, simulate
 from headwater.compute.twin.sites import Federation, apart, shapes_for
 from headwater.compute.twin.trace import Trace
+from tests.bench._pooled_city import city, jobs
 from tests.bench._report import Figure, report
-from tests.bench.pooled_city import city, jobs
 
 AXES = ("cost, million yuan", "mean wait, min", "CO2 by grid, t", "CO2 by contract, t", "egress, TiB")
 OURS, FIRST_COME = "ours", "ours, in order of coming"

@@ -10,8 +10,8 @@ NOT_KNOWN = "not known"
 NO_BOUND = "-"
 HEADINGS = {
     "time": (
-        "policy", "sites", "mean completion", "median", "p99", "mean wait", "median wait", "p99 wait", "slowdown", "use", "fragmentation",
-        "fairness", "missed", "stops", "lost unit-h", "over bound",
+        "policy", "sites", "completion", "median", "p99", "wait", "median", "p99", "slowdown", "use", "fragm.", "fair", "missed", "stops",
+        "lost unit-h", "/bound",
     ),
     "accounts": (
         "policy", "sites", "cost yuan", "hire", "electricity", "egress", "egress GiB", "energy MWh", "CO2 t, grid", "CO2 t, contract",

@@ -37,7 +37,10 @@ def notes(report: Report) -> list[str]:
 
 def _about_figures(row: Row) -> list[str]:
     found = row.measured
-    said = [f"Fairness is Jain's index over the mean slowdown of {found.fairness_over}; slowdown is bounded at 10 s."]
+    said = [
+        "Completion, wait and slowdown are means; slowdown is bounded at 10 s.",
+        f"Fairness is Jain's index over the mean slowdown of {found.fairness_over}.",
+    ]
     if found.bounds is not None:
         said.append(
             f"No schedule without sharing or speed-up has a mean completion under {duration(found.bounds.mean_completion_s)} "

@@ -84,14 +84,17 @@ def test_input_that_is_already_there_costs_nothing():
 
 
 def test_without_a_link_nobody_may_bring_the_input_and_the_rule_is_named():
-    done = run(trace((0.0, 60.0, 1, Ask(chips=("v/b",), input_gib=1.0, input_site="east"))), replace(BOTH, links=(BOTH.links[0],) * 0))
-    assert list(done.refused) == []  # no links at all are stated: places are not checked
-    third = replace(WEST, name="third", chip="v/c")
-    done = run(trace((0.0, 60.0, 1, Ask(chips=("v/c",), input_gib=1.0, input_site="east"))), replace(BOTH, sites=(EAST, WEST, third)))
+    lonely = replace(BOTH, sites=(EAST, WEST, replace(WEST, name="third", chip="v/c")))
+    done = run(trace((0.0, 60.0, 1, Ask(chips=("v/c",), input_gib=1.0, input_site="east"))), lonely)
     assert list(done.refused) == [0]
     ((count, why),) = done.served.nowhere()
     assert count == 1
     assert "bandwidth from where the data lies is not known" in why
+
+
+def test_where_no_site_states_a_link_places_are_not_checked():
+    done = run(trace((0.0, 60.0, 1, Ask(chips=("v/b",), input_gib=1.0, input_site="east"))), replace(BOTH, links=()))
+    assert list(done.end_s) == [60.0]
 
 
 @pytest.mark.parametrize(

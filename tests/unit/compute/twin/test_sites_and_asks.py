@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -45,13 +47,23 @@ def test_every_pool_of_the_example_is_a_row_with_its_own_chip_price_and_power(ca
     assert h20.kw_per_unit == pytest.approx(0.4 * 1.35)
 
 
-def test_what_the_catalogue_does_not_know_stays_unknown(capital):
-    rows = {row.name: row for row in capital.sites}
-    assert rows["beijing-yizhuang/dcu"].watts_per_unit is None
+def test_every_row_of_the_example_states_what_a_policy_may_weigh_but_the_clouds_contract(capital):
+    silent = {
+        row.name for row in capital.sites if row.kw_per_unit is None or row.fen_per_unit_h is None or row.location_kgco2_per_kwh is None
+    }
+    assert silent == set()
+    assert {row.site for row in capital.sites if row.market_kgco2_per_kwh is None} == {"cloud-north"}
+    by_contract = {shape.name: shape.kgco2_per_unit_h for shape in shapes_for(replace(capital, carbon="market"))}
+    assert by_contract["cloud-north/a10"] is None
+
+
+def test_a_chip_whose_power_nobody_read_has_none(tmp_path):
+    text = re.sub(r"  watts_per_chip = .*\n", "", CAPITAL.read_text("utf-8"))
+    file = tmp_path / "silent.toml"
+    file.write_text(text, "utf-8")
+    rows = {row.name: row for row in read_sites(file, silos=False).sites}
     assert rows["beijing-yizhuang/dcu"].kw_per_unit is None
-    assert rows["cloud-north/a10"].market_kgco2_per_kwh is None
-    shapes = {shape.name: shape for shape in shapes_for(capital)}
-    assert shapes["beijing-yizhuang/dcu"].kgco2_per_unit_h is None
+    assert rows["beijing-haidian/h20"].watts_per_unit == 400
 
 
 def test_the_scheduler_is_told_the_price_of_each_hour_of_the_traces_clock(capital):
@@ -185,4 +197,16 @@ def test_the_report_over_the_example_says_what_is_not_known_and_who_may_run_nowh
     assert as_is["nowhere"] == [[1, "its chips are not among those asked for"]]
     assert as_is["measured"]["refused"] == 1
     assert asked["measured"]["account"]["egress_gib"] == 20.0  # by way of the cloud, which has a link of its own
-    assert any("power of a chip is not known for" in note and "beijing-yizhuang/dcu" in note for note in report["notes"])
+    assert any("contracted carbon factor is not known for cloud-north/a10" in note for note in report["notes"])
+
+
+def test_the_shipped_pooling_policy_runs_on_the_shipped_example(tmp_path, monkeypatch):
+    monkeypatch.setattr(OUTPUT, "json", True)
+    file = parquet(tmp_path, walltime_s=[90.0, None], input_gib=[500.0, None], input_site=["shanxi-datong", None])
+    ran = CliRunner().invoke(app, ["run", "-t", str(file), "-s", str(CAPITAL), "-p", "pooling"], catch_exceptions=False)
+    found = json.loads(ran.stdout)["rows"][0]["measured"]
+    assert found["ended"] == 2
+    assert found["account"]["egress_gib"] == 0  # the job went to its data
+    assert found["account"]["energy_kwh"]["unknown_share"] == 0
+    with pytest.raises(BadInput, match="cloud-north"):
+        CliRunner().invoke(app, ["run", "-t", str(file), "-s", str(CAPITAL), "-p", "pooling", "--carbon", "market"], catch_exceptions=False)
