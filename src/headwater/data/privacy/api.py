@@ -18,6 +18,7 @@ from headwater.data.privacy.protected.asking import Asked
 from headwater.data.privacy.protected.budget import Budget
 from headwater.data.privacy.protected.holding import Declared, Protected
 from headwater.data.privacy.protected.questions import AggregateQuestion, PrivateQuestion
+from headwater.data.privacy.protected.terms import Under
 
 router = APIRouter(prefix="/api/data/protected", tags=["privacy"])
 
@@ -149,18 +150,33 @@ def give(request: Request, actor: Decider, table: Name, wish: BudgetIn) -> Budge
     return _budget(given)
 
 
+def under_of(
+    grant: Annotated[str | None, Query(max_length=100, description="Grant under which it is asked, where the data are not open.")] = None,
+    purpose: Annotated[str | None, Query(max_length=100, description="What the answer is for, where the grant binds it.")] = None,
+    region: Annotated[str | None, Query(max_length=100, description="Where it is used, where the grant binds it.")] = None,
+) -> Under | None:
+    """Return under which grant a question is asked; None where none is named."""
+    return Under(grant=grant, purpose=purpose, region=region) if grant else None
+
+
+Asking = Annotated[Under | None, Depends(under_of)]
+
+
 @router.post("/{table}/private", summary="Ask with noise: a count, sum, mean, histogram or quantile, at the cost of epsilon")
-def ask_private(request: Request, actor: Asker, table: Name, question: PrivateQuestion) -> AskedOut:
-    """The budget is spent before the answer is made. The same question asked again gives the same answer and costs nothing."""
+def ask_private(request: Request, actor: Asker, table: Name, question: PrivateQuestion, under: Asking) -> AskedOut:
+    """The budget is spent before the answer is made. The same question asked again gives the same answer and costs nothing.
+
+    Where the data are not open, others than their own organisation name the grant; it counts the use.
+    """
     seen_table(request, actor, table)
-    return _asked(asking.ask_private(platform_of(request), actor, table, question))
+    return _asked(asking.ask_private(platform_of(request), actor, table, question, under))
 
 
 @router.post("/{table}/exact", summary="Ask for exact counts, sums and means over groups; small cells are left out")
-def ask_exact(request: Request, actor: Asker, table: Name, question: AggregateQuestion) -> AskedOut:
+def ask_exact(request: Request, actor: Asker, table: Name, question: AggregateQuestion, under: Asking) -> AskedOut:
     """Refused where fewer rows fit than the table's minimum, or where an earlier answer differs from this one by as few."""
     seen_table(request, actor, table)
-    return _asked(asking.ask_exact(platform_of(request), actor, table, question))
+    return _asked(asking.ask_exact(platform_of(request), actor, table, question, under))
 
 
 @router.get("/{table}/questions", summary="List what was asked of a table, with each decision")

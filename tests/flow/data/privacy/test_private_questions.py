@@ -149,7 +149,8 @@ with platform.opened(settings.load(data_folder=sys.argv[1], database_url=sys.arg
     spent = []
     def ask(number):
         try:
-            asking.authorise(site, actor, table, {"number": number, "process": sys.argv[4]}, budget.micro(0.01))
+            new = asking.new_question(site, actor, table, "private", {"number": number, "process": sys.argv[4]})
+            asking.authorise(site, new, table, actor, budget.micro(0.01))
             spent.append(number)
         except budget.BudgetSpent:
             pass
@@ -179,7 +180,7 @@ with platform.opened(settings.load(data_folder=sys.argv[1])) as site:
     with site.db.read() as connection:
         actor = identity.load_actor(connection, sys.argv[2], now=site.clock.now())
         table = holding.get(connection, "people")
-    asking.authorise(site, actor, table, {"kind": "count"}, budget.micro(0.3))
+    asking.authorise(site, asking.new_question(site, actor, table, "private", {"kind": "count"}), table, actor, budget.micro(0.3))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -3,15 +3,17 @@
 A private question: prepared without the data, its budget spent in one transaction with its record and ledger
 entry, then answered. The same question asked again by the same grantee gets the same answer and costs nothing.
 An exact question: its cells made, held against all earlier ones, counted, recorded, then given.
+Either is first weighed against the terms of the data set, where it is not open (`terms.py`).
 """
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -19,7 +21,7 @@ from sqlalchemy.engine import Row
 
 from headwater.core import canonical, ledger
 from headwater.core.errors import Conflict, Refused
-from headwater.core.identity import Actor
+from headwater.core.identity import Actor, Decision
 from headwater.core.platform import Platform
 from headwater.data.privacy.protected import budget, cells, holding, mechanisms, overlap
 from headwater.data.privacy.protected.budget import MICRO, BudgetSpent
@@ -27,6 +29,7 @@ from headwater.data.privacy.protected.cells import Cell
 from headwater.data.privacy.protected.holding import Protected
 from headwater.data.privacy.protected.questions import AggregateQuestion, PrivateQuestion, selected
 from headwater.data.privacy.protected.tables import questions
+from headwater.data.privacy.protected.terms import Under, weighed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +39,16 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 ALIKE = "An earlier answer and this one would together tell of fewer than {least} rows."
 TOO_FEW = "Fewer than {least} rows fit."
+
+
+class NotGranted(Refused):
+    """The terms of use of the data do not allow the question."""
+
+    code = "privacy.not_granted"
+
+
+class _Overtaken(Exception):
+    """Another question of the grantee was counted in between."""
 
 
 class TooRevealing(Refused):
@@ -61,16 +74,17 @@ class Asked:
     answer: Mapping[str, Any] | None
 
 
-def ask_private(platform: Platform, actor: Actor, name: str, question: PrivateQuestion) -> Asked:
-    """Return a noisy answer. Raises BadInput before anything is spent, BudgetSpent (recorded), Refused without a budget."""
+def ask_private(platform: Platform, actor: Actor, name: str, question: PrivateQuestion, under: Under | None = None) -> Asked:
+    """Return a noisy answer. Raises BadInput before anything is spent, BudgetSpent and NotGranted (recorded), Refused without a budget."""
     table = _table(platform, actor, name)
     told = question.model_dump(mode="json", by_alias=True, exclude_none=True)
     if (again := _answered(platform, table, actor.organisation, "private", told)) is not None:
-        return again
+        return _given_again(platform, actor, table, again, under)
     prepared = mechanisms.prepare(question, table)
     frame = holding.read(platform.store, table.declared)
     selected(frame.head(0), table, question.where)
-    identifier = authorise(platform, actor, table, told, budget.micro(prepared.epsilon))
+    new = new_question(platform, actor, table, "private", told)
+    identifier = authorise(platform, new, table, actor, budget.micro(prepared.epsilon), under)
     try:
         answer = prepared.release(frame)
     except Exception:
@@ -79,40 +93,61 @@ def ask_private(platform: Platform, actor: Actor, name: str, question: PrivateQu
     return _close(platform, actor, identifier, "answered", answer | {"epsilon": budget.micro(prepared.epsilon) / MICRO, "delta": 0.0})
 
 
-def authorise(platform: Platform, actor: Actor, table: Protected, told: Mapping[str, Any], amount: int) -> str:
-    """Spend and record a private question, and return its id once both are committed. Raises BudgetSpent, which is recorded too."""
-    new = _new(platform, actor, table, "private", told)
+def authorise(platform: Platform, new: Asked, table: Protected, actor: Actor, amount: int, under: Under | None = None) -> str:
+    """Weigh, spend and record a private question, and return its id once all is committed.
 
-    def work(connection: Connection) -> str:
-        because = budget.spend(connection, table.name, actor.organisation, amount, at=new.asked_at)
-        if because:
+    Raises NotGranted and BudgetSpent, both recorded.
+    """
+
+    def work(connection: Connection) -> Refused | None:
+        terms = weighed(connection, platform.keyring, table, actor, under, new.asked_at)
+        if not terms.allowed:
+            _record(connection, replace(new, state="refused", because=terms.because))
+            return _not_granted(terms.because, table.name)
+        if because := budget.spend(connection, table.name, actor.organisation, amount, at=new.asked_at):
             _record(connection, replace(new, state="refused", because=because))
-        else:
-            _record(connection, replace(new, state="authorised", epsilon=amount / MICRO))
-        return because
+            return BudgetSpent(because, "Ask with a smaller epsilon, or for a larger budget.", where=table.name)
+        _record(connection, replace(new, state="authorised", epsilon=amount / MICRO))
+        return None
 
-    if because := platform.db.write(work):
-        raise BudgetSpent(because, "Ask with a smaller epsilon, or for a larger budget.", where=table.name)
+    if (refused := platform.db.write(work)) is not None:
+        raise refused
     return new.id
 
 
-def ask_exact(platform: Platform, actor: Actor, name: str, question: AggregateQuestion) -> Asked:
-    """Return exact aggregates without small cells. Raises TooRevealing or BudgetSpent, both recorded."""
+def _given_again(platform: Platform, actor: Actor, table: Protected, again: Asked, under: Under | None) -> Asked:
+    """Return an answer that was given before, if the terms still allow it: it costs no budget, and counts as a use of the grant."""
+    terms = platform.db.write(partial(_weighed_now, platform, table, actor, under))
+    if not terms.allowed:
+        raise _not_granted(terms.because, table.name)
+    return again
+
+
+def _not_granted(because: str, table: str) -> NotGranted:
+    return NotGranted(f"The terms of use do not allow this: {because}.", "Name a grant for aggregates, or apply for one.", where=table)
+
+
+def ask_exact(platform: Platform, actor: Actor, name: str, question: AggregateQuestion, under: Under | None = None) -> Asked:
+    """Return exact aggregates without small cells. Raises TooRevealing, NotGranted or BudgetSpent, all recorded."""
     table = _table(platform, actor, name)
     told = question.model_dump(mode="json", by_alias=True, exclude_none=True)
     if (again := _answered(platform, table, actor.organisation, "exact", told)) is not None:
-        return again
+        return _given_again(platform, actor, table, again, under)
     frame = holding.read(platform.store, table.declared)
     made, division = divided(frame, question, table)
     answer = given(made, question, table)
     for _ in range(ATTEMPTS):
         seen, earlier = _exact(platform, table, actor.organisation)
         because = too_revealing(frame, table, earlier, division)
-        new = _new(platform, actor, table, "exact", told)
+        new = new_question(platform, actor, table, "exact", told)
         new = replace(new, state="refused", because=because) if because else replace(new, state="answered", answer=answer)
-        if (found := _decide(platform, new, seen)) is not None:
+        if (found := _decide(platform, new, seen, partial(_weighed_now, platform, table, actor, under))) is not None:
             return found
     raise Conflict("Other questions of this grantee came in between.", "Ask again.", where=table.name)
+
+
+def _weighed_now(platform: Platform, table: Protected, actor: Actor, under: Under | None, connection: Connection) -> Decision:
+    return weighed(connection, platform.keyring, table, actor, under, platform.clock.now())
 
 
 def too_revealing(frame: pl.DataFrame, table: Protected, earlier: Sequence[Asked], division: npt.NDArray[np.int64]) -> str:
@@ -152,21 +187,36 @@ def given(made: Sequence[Cell], question: AggregateQuestion, table: Protected) -
     }
 
 
-def _decide(platform: Platform, new: Asked, seen: int) -> Asked | None:
-    """Count, record and return the question in one transaction; None where another of the grantee came first. Raises what refuses it."""
+def _decide(platform: Platform, new: Asked, seen: int, terms: Callable[[Connection], Decision]) -> Asked | None:
+    """Weigh, count, record and return the question in one transaction; None where another of the grantee came first.
 
-    def work(connection: Connection) -> Asked | None:
+    Raises what refuses it.
+    """
+    refusals: list[Refused] = []
+
+    def work(connection: Connection) -> Asked:
+        refusals.clear()
         if new.because:
+            refusals.append(TooRevealing(new.because, "Ask about more rows, or with noise.", where=new.table))
             return _record(connection, new)
+        if not (weight := terms(connection)).allowed:
+            refusals.append(_not_granted(weight.because, new.table))
+            return _record(connection, replace(new, state="refused", because=weight.because, answer=None))
         try:
             number = budget.count_question(connection, new.table, new.grantee, seen=seen)
         except BudgetSpent as error:
+            refusals.append(BudgetSpent(error.what, "Ask for more, or ask with noise.", where=new.table))
             return _record(connection, replace(new, state="refused", because=error.what, answer=None))
-        return None if number is None else _record(connection, new, number)
+        if number is None:
+            raise _Overtaken  # nothing of this attempt stays, the use of the grant included
+        return _record(connection, new, number)
 
-    found = platform.db.write(work)
-    if found is not None and found.state == "refused":
-        raise (TooRevealing if new.because else BudgetSpent)(found.because, "Ask about more rows, or with noise.", where=new.table)
+    try:
+        found = platform.db.write(work)
+    except _Overtaken:
+        return None
+    if refusals:
+        raise refusals[0]
     return found
 
 
@@ -213,7 +263,7 @@ def _exact(platform: Platform, table: Protected, grantee: str) -> tuple[int, lis
         return budget.of(connection, table.name, grantee).questions, [_asked(row) for row in connection.execute(query)]
 
 
-def _new(platform: Platform, actor: Actor, table: Protected, kind: str, told: Mapping[str, Any]) -> Asked:
+def new_question(platform: Platform, actor: Actor, table: Protected, kind: str, told: Mapping[str, Any]) -> Asked:
     return Asked(
         id=f"ask-{uuid.uuid4().hex}",
         table=table.name,
