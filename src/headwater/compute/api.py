@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from headwater.compute import jobs, prediction, quotas, views
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import Job, State
-from headwater.compute.prediction import History
 from headwater.compute.quotas import Quota
+from headwater.compute.scheduler.prediction import accuracy
 from headwater.compute.views import JobView, LogChunk
 from headwater.compute.why import WhyView, why
 from headwater.core import identity
@@ -46,17 +46,18 @@ class OrganisationIn(BaseModel):
     organisation: str = Field(max_length=200, examples=["city"])
 
 
-class ErrorView(BaseModel):
-    """How runs compared with what was expected of them when they were handed in: actual over expected."""
+class AccuracyView(BaseModel):
+    """How expected run times compared with what happened, each job expected from those that had ended when it was handed in."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    likeness: str = Field(description="How near the jobs were that the prediction was learned from; 'all' for all together.")
-    predictions: int
-    median: float = Field(description="1 is right, 2 is twice as long as expected.", examples=[1.02])
-    low: float = Field(description="A tenth of the ratios are lower.")
-    high: float = Field(description="A tenth of the ratios are higher.")
-    within_2x: float = Field(description="Share of the runs between half and twice what was expected.")
+    jobs: int
+    predicted: int = Field(description="Jobs of which one alike, or at least some job, had ended before.")
+    median_ratio: float | None = Field(description="Expected over actual: 1 is right, 0.5 expects half of what it took.", examples=[0.98])
+    ratio_p10: float | None
+    ratio_p90: float | None
+    median_factor: float | None = Field(description="The larger of the ratio and its inverse, in the median.")
+    covered: float | None = Field(description="Part of the actual run times between the expected p10 and p90.")
 
 
 def wake(request: Request) -> None:
@@ -139,7 +140,7 @@ def quota_removed(request: Request, actor: QuotaSetter, body: OrganisationIn) ->
 
 
 @router.get("/prediction", summary="Say how well run times were predicted")
-def predicted(request: Request, actor: Reader) -> list[ErrorView]:
+def predicted(request: Request, actor: Reader) -> AccuracyView:
     with platform_of(request).db.read() as connection:
-        runs = prediction.runs(connection, actor.scopes(Permission.COMPUTE_READ))
-    return [ErrorView.model_validate(one) for one in History(runs).errors()]
+        past = prediction.past(connection, actor.scopes(Permission.COMPUTE_READ))
+    return AccuracyView.model_validate(accuracy(past))

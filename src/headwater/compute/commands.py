@@ -105,15 +105,15 @@ def explained(job: JobId, data: Data = None) -> None:
 
 @compute.command("prediction")
 def predicted(data: Data = None) -> None:
-    """Say how well run times were predicted from earlier runs: actual over expected, by how near the likeness was."""
+    """Say how well run times were predicted from earlier runs; ratios are expected over actual."""
     from dataclasses import asdict
 
     from headwater.compute import prediction
+    from headwater.compute.scheduler.prediction import accuracy
     from headwater.core import platform, settings
 
     with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
-        errors = prediction.History(prediction.runs(connection)).errors()
-    output.rows([asdict(one) for one in errors], empty="No run has been predicted yet: it takes two that are alike.")
+        output.record(asdict(accuracy(prediction.past(connection))))
 
 
 @quota.command("list")

@@ -6,7 +6,7 @@ where it is sent is refused, and a start whose room is still being given up by a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -51,9 +51,9 @@ def unheard(given: Situation, planned: Plan) -> None:
 
 def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     """Return a decision for every queued job, and for every running one that is to stop; `heard` is told each plan as it is made."""
-    impossible = {job.id: why for job in facts.queued if (why := never(job.spec.resources, job.engine, facts.capacity))}
-    made = [Decision(job=job, verdict=Verdict.NEVER, code="never", reason=why) for job, why in impossible.items()]
-    facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in impossible))
+    made = [one for job in facts.queued if (one := _not_asked(job, facts.capacity)) is not None]
+    settled = {one.job for one in made}
+    facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in settled))
     for engine in sorted({job.engine for job in facts.queued}):
         given = situation(facts, engine)
         planned = plan(given)
@@ -66,6 +66,15 @@ def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     return tuple(made)
 
 
+def _not_asked(job: Job, capacity: Mapping[str, Capacity]) -> Decision | None:
+    """Return what needs no scheduler to decide: an engine that is empty for now, and a job that could never run on its own."""
+    if job.engine in capacity and capacity[job.engine].cpus <= 0:
+        reason = f"waits on engine '{job.engine}', which has no node up"
+        return Decision(job=job.id, verdict=Verdict.WAIT, code="engine_down", reason=reason, unblocks="A node of it coming back.")
+    why = never(job.spec.resources, job.engine, capacity)
+    return Decision(job=job.id, verdict=Verdict.NEVER, code="never", reason=why) if why else None
+
+
 def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
     """Return an engine's plan as decisions, in its order, each start held against what is free once those before it have theirs."""
     whole = facts.capacity[engine]
@@ -74,12 +83,15 @@ def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:
     made = []
     for place, action in enumerate(planned.actions):
         job = known[action.job]
+        if action.resize:
+            continue  # no request made here is elastic
         if not action.start:
             other = next((later.job for later in planned.actions[place:] if later.start), None)
             made.append(Decision(job=job.id, verdict=Verdict.STOP, code=action.reason.code, reason=action.reason.why, other=other))
         elif job.state is State.QUEUED:
             made.append(_start(job, action.reason, whole, free))
             free = free_of(free, [job.spec.resources]) if made[-1].verdict is Verdict.START else free
+    made += [Decision(job=one.job, verdict=Verdict.NEVER, code=one.code, reason=one.why) for one in planned.never]
     waiting = [reason for reason in planned.waiting if known[reason.job].state is State.QUEUED]
     return made + [_wait(known[reason.job], reason, free, first=place == 0) for place, reason in enumerate(waiting)]
 
@@ -89,7 +101,8 @@ def _start(job: Job, reason: Reason, whole: Capacity, free: Capacity) -> Decisio
         told = f"waits on engine '{job.engine}' for room that another job is giving up: it asks for {lack} free"
         return Decision(job=job.id, verdict=Verdict.WAIT, code="making_room", reason=told, unblocks="That job's end.")
     room = f"engine '{job.engine}' had {free.cpus:g} of {whole.cpus:g} CPUs and {free.memory_gib:.1f} GiB free"
-    told = f"{room}; first in its queue" if reason.code == "started" else f"{room}; {reason.why}"
+    how = {"started": "first in its queue", "backfilled": "it delays none that is promised a start"}.get(reason.code, reason.why)
+    told = f"{room}; {how}"
     return Decision(job=job.id, verdict=Verdict.START, code=reason.code, reason=told)
 
 

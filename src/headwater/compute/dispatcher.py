@@ -30,7 +30,7 @@ from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.deciding import Decision, Heard, Verdict
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.work import Engine, EngineFactory, Observation, Phase, Reason, Work
+from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
@@ -59,6 +59,7 @@ class Dispatcher:
         self.engines = dict(engines) if engines is not None else _opened(platform)
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._noted: dict[str, Capacity] = {}
         self._busy: set[str] = set()
         self._cancelled: set[str] = set()
         self._busy_lock = threading.Lock()
@@ -74,8 +75,7 @@ class Dispatcher:
         except Conflict:
             self._close_engines()
             raise
-        capacity, now = {name: engine.capacity() for name, engine in self.engines.items()}, self.platform.clock.now()
-        self.platform.db.write(lambda connection: pool.note(connection, capacity, at=now))
+        self._capacity()
         with self.platform.db.read() as connection:
             known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
             checkpoints.sweep(self.platform, connection)
@@ -118,11 +118,19 @@ class Dispatcher:
         if len(fresh) < len(queued):
             self._wake.set()  # what waited for the reused ones may be queued now
         if fresh:
-            capacity = {name: engine.capacity() for name, engine in self.engines.items()}
+            capacity = self._capacity()
             with self.platform.db.read() as connection:
                 made = self.judge.decide(connection, queued=fresh, active=active, capacity=capacity, now=self.platform.clock.now())
             self._carry_out({job.id: job for job in (*fresh, *active)}, made, active)
         return bool(active or queued)
+
+    def _capacity(self) -> dict[str, Capacity]:
+        """Return what the engines have in all, and record it where it has changed, for those who ask why."""
+        seen, now = {name: engine.capacity() for name, engine in self.engines.items()}, self.platform.clock.now()
+        if seen != self._noted:
+            self.platform.db.write(lambda connection: pool.note(connection, seen, at=now))
+            self._noted = seen
+        return seen
 
     def _lead(self) -> None:
         path = self.platform.settings.data_folder / "dispatcher.lock"

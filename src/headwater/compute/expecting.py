@@ -1,7 +1,7 @@
 """When a queued job can be expected to start, and a running one to end, with an interval. Pure.
 
-The start is the policy run on from now by the twin's own clock: nobody else arrives, and every job runs for what is expected of it,
-and once for the short and once for the long end of that. A job of which nothing like has run is taken to run for its own limit.
+A start is the policy's own decisions run on from now over all that waits and runs, by predicted run times. A job of which nothing
+has run yet is taken to run for half its time limit at best, and for all of it otherwise: then it is ended.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from headwater.compute.jobs import Job
-from headwater.compute.prediction import Expected
 from headwater.compute.scheduler.compiled import interpreted
-from headwater.compute.scheduler.shapes import Request
+from headwater.compute.scheduler.expected import expected_starts
+from headwater.compute.scheduler.prediction import BASES, RunTime
 from headwater.compute.situation import Facts, situation
-from headwater.compute.twin.forecast import RunTime, forecast
 
 MOST_JOBS, MOST_STOPPED_BY_ORDER = 200, 40
 """Jobs waiting and running up to which a start is forecast while someone waits for the answer; a policy that ranks all of them anew
@@ -34,56 +33,37 @@ class Expectation:
 def expected_start(facts: Facts, job: Job) -> Expectation:
     """Return when a queued job can be expected to start."""
     given = situation(facts, job.engine)
-    rows, known = given.requests, {one.id: one for one in (*facts.active, *facts.queued)}
-    if len(rows) > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
-        return Expectation(basis=f"{len(rows)} jobs wait and run, too many to forecast while you wait.")
-    told, lasts = [_told(row) for row in rows], {row.name: _run_time(known[row.name], facts.expected.get(row.name)) for row in rows}
+    count = len(given.requests)
+    if count > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
+        return Expectation(basis=f"{count} jobs wait and run, too many to forecast while you wait.")
+    told = {one.id: facts.expected.get(one.id) or _by_limit(one) for one in (*facts.active, *facts.queued)}
+    anew = [replace(row, starts=0) if row.site is None else row for row in given.requests]  # its next start is what is asked
     with interpreted():
-        found = next(one for one in forecast(told, given.sites, given.policy, given.now_s, given.queues, lasts) if one.job == job.id)
-    if found.start_s is None or found.earliest_s is None or found.latest_s is None:
-        return Expectation(basis=found.reason)
-    limits = sum(row.name not in facts.expected for row in rows)
-    return Expectation(
-        at=_moment(found.start_s, facts.now),
-        earliest=_moment(found.earliest_s, facts.now),
-        latest=_moment(found.latest_s, facts.now),
-        basis=_basis(len(rows), limits),
-    )
+        found = expected_starts(anew, given.sites, given.policy, given.now_s, given.queues, told)[job.id]
+    at, earliest, latest = (_moment(one, facts.now) for one in (found.start_s, found.earliest_s, found.latest_s))
+    limits = sum(row.name not in facts.expected for row in given.requests)
+    return Expectation(at=at, earliest=earliest, latest=latest, basis=found.reason or _basis(count, limits))
 
 
-def expected_end(job: Job, expected: Expected | None) -> Expectation:
+def expected_end(job: Job, expected: RunTime | None) -> Expectation:
     """Return when a job on an engine can be expected to end."""
     if expected is None or job.started_at is None:
-        return Expectation(basis="Nothing like it has run before.")
+        return Expectation(basis="No job has ended yet that could tell.")
     begun = job.started_at - timedelta(seconds=job.attained_s)
-    low_s, high_s = (expected.run_s if one is None else one for one in (expected.low_s, expected.high_s))
-    basis = f"the latest {expected.runs} run(s) of the same {expected.likeness}"
-    if expected.low_s is None:
-        return Expectation(at=begun + timedelta(seconds=expected.run_s), basis=f"{basis}; too few runs were foretold for an interval")
-    return Expectation(
-        at=begun + timedelta(seconds=expected.run_s),
-        earliest=begun + timedelta(seconds=low_s),
-        latest=begun + timedelta(seconds=high_s),
-        basis=f"{basis}; 8 of 10 runs ended within the interval",
-    )
+    at, earliest, latest = (begun + timedelta(seconds=one) for one in (expected.p50_s, expected.p10_s, expected.p90_s))
+    alike = "any kind" if expected.basis == BASES[-1] else f"the same {expected.basis}"
+    return Expectation(at=at, earliest=earliest, latest=latest, basis=f"the latest {expected.runs} run(s) of {alike}; p10, p50 and p90")
 
 
-def _told(row: Request) -> Request:
-    """Return a request. A waiting one counts as never started: its next start is what is asked."""
-    return replace(row, starts=0 if row.site is None else row.starts)
+def _by_limit(job: Job) -> RunTime:
+    limit_s = job.spec.resources.wall_s
+    return RunTime(p10_s=limit_s / 2, p50_s=limit_s, p90_s=limit_s, basis=BASES[-1], runs=0)
 
 
-def _run_time(job: Job, expected: Expected | None) -> RunTime:
-    """Return what is expected of a job: its own limit where nothing like it has run, half and twice where no interval is known."""
-    run_s = job.spec.resources.wall_s if expected is None else expected.run_s
-    low_s, high_s = (None, None) if expected is None else (expected.low_s, expected.high_s)
-    return RunTime(short_s=run_s / 2 if low_s is None else low_s, expected_s=run_s, long_s=2 * run_s if high_s is None else high_s)
-
-
-def _moment(at_s: float, now: datetime) -> datetime:
-    return datetime.fromtimestamp(max(at_s, now.timestamp()), tz=now.tzinfo)
+def _moment(at_s: float | None, now: datetime) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(max(at_s, now.timestamp()), tz=now.tzinfo)
 
 
 def _basis(jobs: int, limits: int) -> str:
-    taken = f"; {limits} of them, of which nothing like has run, by their own time limits" if limits else ""
-    return f"the policy run on over {jobs} jobs with the run times expected of them{taken}; earliest and latest: half and twice those"
+    taken = f"; {limits} of them by their time limits, as no job has ended yet that could tell" if limits else ""
+    return f"the policy run on over {jobs} jobs, with their predicted run times at p50, p10 and p90{taken}"

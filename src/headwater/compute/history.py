@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from headwater.compute import jobs, pool
 from headwater.compute.jobs import Job, State
+from headwater.compute.twin.asks import Ask
 from headwater.compute.twin.rows import RawJob, build_trace
 from headwater.compute.twin.trace import FaultBook, Trace
 from headwater.compute.twin.traces import PREFIX
@@ -71,4 +72,8 @@ def _rows(known: list[Job], queued: dict[str, datetime], origin: datetime | None
             tenant=job.organisation,
             pool=pool.row_of(job.engine, asked),
             label=f"{job.spec.project}.{job.name}",
+            ask=Ask(
+                deadline_s=None if asked.deadline_s is None else (submit - origin).total_seconds() + asked.deadline_s,
+                checkpoint_s=asked.checkpoint_s or None,  # 0 is "whenever asked", which is what a trace that says nothing means
+            ),
         )

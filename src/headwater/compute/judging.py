@@ -8,13 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from headwater.compute import deciding, prediction, quotas
+from headwater.compute import deciding, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
 from headwater.compute.jobs import Job
 from headwater.compute.policy_file import PolicyFile
-from headwater.compute.prediction import Expected, History
 from headwater.compute.scheduler.policy import Policy
-from headwater.compute.situation import Facts
+from headwater.compute.scheduler.prediction import History, RunTime, history_of
+from headwater.compute.situation import INSIDE, Facts
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
@@ -31,7 +31,8 @@ class Judge:
         self.file = PolicyFile(settings.policy)
         self._heard = heard
         self._history = History()
-        self._learned_s = -LEARN_AGAIN_S
+        self._recent: tuple[Job, ...] = ()
+        self._learned_s = self._looked_s = -LEARN_AGAIN_S
 
     @property
     def policy(self) -> Policy:
@@ -52,14 +53,31 @@ class Judge:
         policy = self.policy
         expected = self.expected(connection, (*queued, *active)) if policy.estimates.source == "history" else {}
         facts = Facts(
-            now=now, queued=queued, active=active, capacity=capacity, quotas=quotas.listed(connection), policy=policy, expected=expected
+            now=now,
+            queued=queued,
+            active=active,
+            capacity=capacity,
+            quotas=quotas.listed(connection),
+            policy=policy,
+            expected=expected,
+            used=self.used(connection, now),
         )
         return deciding.decisions(facts, self._heard)
 
-    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, Expected]:
+    def used(self, connection: Connection, now: datetime) -> dict[str, float]:
+        """Return what organisations have used of late, where the policy shares by it."""
+        policy = self.policy
+        if policy.order.by != "fair_share":
+            return {}
+        half_life_s = policy.fair_share.half_life_s
+        if time.monotonic() > self._looked_s + LEARN_AGAIN_S:
+            self._recent, self._looked_s = usage.recent(connection, now=now, half_life_s=half_life_s), time.monotonic()
+        return usage.decayed(self._recent, now=now, half_life_s=half_life_s, outside=INSIDE)
+
+    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, RunTime]:
         """Return the run times to expect of some jobs, by job; what was learned lasts ten seconds."""
         if time.monotonic() > self._learned_s + LEARN_AGAIN_S:
-            self._history, self._learned_s = History(prediction.runs(connection)), time.monotonic()
+            self._history, self._learned_s = history_of(prediction.past(connection)), time.monotonic()
         history = self._history
-        found = {job.id: history.expect(prediction.likeness_of(job)) for job in asked}
+        found = {job.id: prediction.predicted(history, job) for job in asked}
         return {job: one for job, one in found.items() if one is not None}

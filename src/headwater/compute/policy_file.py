@@ -10,20 +10,35 @@ from pathlib import Path
 
 import structlog
 
-from headwater.compute.scheduler.policy import Policy, load, shipped_names
-from headwater.core.errors import HeadwaterError
+from headwater.compute.scheduler.policy import Policy, check_figures, load, shipped_names
+from headwater.compute.scheduler.shapes import SiteShape
+from headwater.core.errors import BadInput, HeadwaterError
 
 log = structlog.get_logger("headwater.compute")
+
+
+ENGINE = SiteShape(name="engine", node_units=(1,))
+"""What an engine states of itself: no price, no carbon, no links."""
+
+
+def load_for_live(name_or_path: str) -> Policy:
+    """Return a policy that may decide here. Raises NotFound, BadPolicy, or BadInput for one that needs what only a trace knows."""
+    policy = load(name_or_path)
+    if policy.estimates.source == "exact":
+        what = f"The policy '{policy.name}' needs true run times, which only a trace knows."
+        raise BadInput(what, "Use user or history as the source of estimates.", where=name_or_path)
+    check_figures(policy, (ENGINE,))
+    return policy
 
 
 class PolicyFile:
     """One setting `policy`, read. `current` looks whether the file has changed."""
 
     def __init__(self, name_or_path: str) -> None:
-        """Read the policy. Raises NotFound, BadPolicy."""
+        """Read the policy. Raises NotFound, BadPolicy, BadInput as `load_for_live` does."""
         self._named = name_or_path
         self._seen = self._stamp()
-        self._policy = load(name_or_path)
+        self._policy = load_for_live(name_or_path)
         self.problem = ""
         """What is wrong with the file as it is now; empty where it is what decides."""
 
@@ -34,7 +49,7 @@ class PolicyFile:
             return self._policy
         self._seen = stamp
         try:
-            self._policy = load(self._named)
+            self._policy = load_for_live(self._named)
         except (HeadwaterError, OSError, UnicodeDecodeError) as error:
             self.problem = f"{self._named} is not used as it is now: {error}"
             log.error("policy.kept", policy=self._policy.name, problem=self.problem)

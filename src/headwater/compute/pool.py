@@ -7,7 +7,7 @@ CPUs and memory of the same host, so that none is given out twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import JSON, Column, Connection, Float, String, Table, delete, insert, select
@@ -64,6 +64,21 @@ def row_of(engine: str, asked: Resources) -> str:
 def units_of(asked: Resources) -> int:
     """Return the units that a job takes of its row: accelerators, or thousandths of a CPU where it asks for none."""
     return max(asked.accelerators.values(), default=0) or cpu_milli(asked)
+
+
+def normalised_units(asked: Resources) -> float:
+    """Return the units that a job counts as in quotas and shares: accelerators, or CPUs where it asks for none."""
+    return float(max(asked.accelerators.values(), default=0) or cpu_milli(asked) / MILLI)
+
+
+def at_least(whole: Capacity, held: Sequence[Resources]) -> Capacity:
+    """Return a capacity that takes in what is held of it: an engine may have shrunk under the jobs that run there."""
+    chips = {chip for one in held for chip in one.accelerators} | set(whole.accelerators)
+    return Capacity(
+        cpus=max(whole.cpus, sum(map(cpu_milli, held)) / MILLI),
+        memory_gib=max(whole.memory_gib, sum(map(memory_mib, held)) / MIB_A_GIB),
+        accelerators={chip: max(whole.accelerators.get(chip, 0), sum(one.accelerators.get(chip, 0) for one in held)) for chip in chips},
+    )
 
 
 def rows(engine: str, whole: Capacity, lane: int) -> tuple[SiteShape, ...]:

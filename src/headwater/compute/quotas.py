@@ -6,7 +6,7 @@ against those of all above it. One that may borrow runs past its quota on what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from sqlalchemy import Boolean, Column, Connection, Float, ForeignKey, String, T
 
 from headwater.compute.jobs import within
 from headwater.compute.scheduler.shapes import QueueShape
+from headwater.compute.usage import lineage
 from headwater.core import identity, ledger
 from headwater.core.db import metadata
 from headwater.core.errors import NotFound
@@ -67,19 +68,13 @@ def above(organisation: str) -> str:
     return organisation.rpartition("/")[0] or identity.ROOT
 
 
-def queues(set_quotas: Sequence[Quota], organisations: Iterable[str]) -> tuple[QueueShape, ...]:
-    """Return the tree of queues, parents first, for these quotas and the organisations whose jobs wait or run."""
+def queues(set_quotas: Sequence[Quota], organisations: Iterable[str], used: Mapping[str, float]) -> tuple[QueueShape, ...]:
+    """Return the tree of queues, parents first, for these quotas and the organisations whose jobs wait or run; `used` is decayed use."""
     known = {one.organisation: one for one in set_quotas}
-    paths = {path for named in (*known, *organisations) for path in _line(named)}
-    return tuple(_queue(path, known.get(path, Quota(organisation=path))) for path in sorted(paths))
+    paths = {path for named in (*known, *organisations) for path in lineage(named)}
+    return tuple(_queue(known.get(path, Quota(organisation=path)), used.get(path, 0.0)) for path in sorted(paths))
 
 
-def _line(path: str) -> list[str]:
-    """Return a path and all above it."""
-    parts = path.split("/")
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
-
-
-def _queue(path: str, quota: Quota) -> QueueShape:
-    parent = path.rpartition("/")[0] or None
-    return QueueShape(name=path, parent=parent, weight=quota.weight, quota=quota.units, may_borrow=quota.may_borrow)
+def _queue(quota: Quota, used: float) -> QueueShape:
+    path, parent = quota.organisation, quota.organisation.rpartition("/")[0] or None
+    return QueueShape(name=path, parent=parent, weight=quota.weight, quota=quota.units, may_borrow=quota.may_borrow, usage=used)

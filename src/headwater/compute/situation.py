@@ -12,11 +12,12 @@ from datetime import datetime
 
 from headwater.compute import pool, quotas
 from headwater.compute.jobs import Job
-from headwater.compute.prediction import Expected, kind_of
+from headwater.compute.prediction import kind_of
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.compiled import interpreted
 from headwater.compute.scheduler.decide import Plan, decide
 from headwater.compute.scheduler.policy import Policy, load
+from headwater.compute.scheduler.prediction import RunTime
 from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 from headwater.compute.work import Capacity
 
@@ -48,8 +49,10 @@ class Facts:
     capacity: Mapping[str, Capacity]
     quotas: Sequence[Quota]
     policy: Policy
-    expected: Mapping[str, Expected] = field(default_factory=dict)
+    expected: Mapping[str, RunTime] = field(default_factory=dict)
     """Predicted run times by job, where the policy or the question asks for them."""
+    used: Mapping[str, float] = field(default_factory=dict)
+    """Decayed use by organisation, where the policy shares by it."""
 
 
 def situation(facts: Facts, engine: str) -> Situation:
@@ -57,13 +60,15 @@ def situation(facts: Facts, engine: str) -> Situation:
     policy = load("fifo") if engine == INSIDE else facts.policy
     waiting = [job for job in facts.queued if job.engine == engine]
     running = [job for job in facts.active if job.engine in facts.capacity and job.preempted_for is None]
+    held = {name: [job.spec.resources for job in running if job.engine == name] for name in facts.capacity}
+    there = {name: pool.at_least(whole, held[name]) for name, whole in facts.capacity.items()}
     lanes = {name: 0 if name == engine else 1 for name in facts.capacity}
     told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
     return Situation(
         engine=engine,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
-        sites=tuple(row for name, whole in sorted(facts.capacity.items()) for row in pool.rows(name, whole, lanes[name])),
-        queues=quotas.queues(facts.quotas, [job.organisation for job in told]),
+        sites=tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name])),
+        queues=quotas.queues(facts.quotas, [job.organisation for job in told], facts.used),
         policy=policy,
         now_s=facts.now.timestamp(),
     )
@@ -105,5 +110,5 @@ def estimate_s(job: Job, facts: Facts, policy: Policy) -> float | None:
     if policy.estimates.source == "user":
         return job.spec.resources.wall_s
     if policy.estimates.source == "history" and job.id in facts.expected:
-        return facts.expected[job.id].run_s
+        return facts.expected[job.id].p50_s
     return None

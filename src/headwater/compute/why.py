@@ -17,9 +17,8 @@ from headwater.compute.deciding import Decision, Verdict
 from headwater.compute.expecting import Expectation, expected_end, expected_start
 from headwater.compute.jobs import ENDS, GOOD_ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.scheduler.policy import BadPolicy
 from headwater.compute.situation import Facts
-from headwater.core.errors import NotFound
+from headwater.core.errors import BadInput, NotFound
 from headwater.core.platform import Platform
 
 LOOKED_AT = 500
@@ -41,11 +40,11 @@ class RunTimeView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    run_s: float = Field(examples=[41.5])
-    low_s: float | None = Field(None, description="A tenth of runs were shorter; null until twenty were foretold.")
-    high_s: float | None = None
-    runs: int
-    likeness: str = Field(description="How near the jobs are that it was learned from.")
+    p10_s: float = Field(description="One in ten is shorter.")
+    p50_s: float = Field(examples=[41.5])
+    p90_s: float = Field(description="One in ten is longer.")
+    basis: str = Field(description="What is alike in the jobs that it rests on.", examples=["user, name and shape"])
+    runs: int = Field(description="How many it rests on.")
 
 
 class WhyView(BaseModel):
@@ -73,7 +72,7 @@ def why(platform: Platform, connection: Connection, job: Job, *, judge: Judge | 
         return _ended(job)
     try:
         judge = judge or Judge(platform.settings)
-    except (BadPolicy, NotFound) as error:  # a dispatcher goes on with the policy that it read before
+    except (BadInput, NotFound) as error:  # a dispatcher goes on with the policy that it read before
         return _recorded(job, str(error))
     if job.state is State.QUEUED:
         return _queued(platform, connection, job, judge)
@@ -171,6 +170,7 @@ def _facts(platform: Platform, connection: Connection, job: Job, judge: Judge) -
         quotas=quotas.listed(connection),
         policy=judge.policy,
         expected=judge.expected(connection, (*queued, *active)),
+        used=judge.used(connection, platform.clock.now()),
     )
 
 

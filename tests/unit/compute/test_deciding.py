@@ -10,18 +10,30 @@ from hypothesis import strategies as st
 
 from headwater.compute.deciding import Decision, Verdict, decisions
 from headwater.compute.jobs import Job, Spec, State
+from headwater.compute.policy_file import load_for_live
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy, load, parse, shipped_names
 from headwater.compute.situation import Facts
 from headwater.compute.work import Capacity
+from headwater.core.errors import BadInput
 from headwater.core.steps import Resources
+
+
+def decides_live(policy: str) -> bool:
+    try:
+        load_for_live(policy)
+    except BadInput:
+        return False
+    return True
+
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HALL = {
     "local": Capacity(cpus=4, memory_gib=8, accelerators={"h20": 2, "mlu590": 1}),
     "platform": Capacity(cpus=2, memory_gib=8),
 }
-LIVE = [name for name in shipped_names() if load(name).estimates.source != "exact"]
+LIVE = [name for name in shipped_names() if decides_live(name)]
+REFUSED = sorted(set(shipped_names()) - set(LIVE))
 BY_PRIORITY = parse('name = "p"\n[order]\nby = "priority"\n[backfill]\nkind = "skip"\n[preemption]\nwhen = "by_priority"\n', "p.toml")
 
 
@@ -140,3 +152,21 @@ def test_a_quota_does_not_hold_back_a_step_inside_the_platform() -> None:
 def test_a_start_says_what_was_free() -> None:
     (made,) = decisions(facts([job("a", Resources(cpus=3))]))
     assert made.reason == "engine 'local' had 4 of 4 CPUs and 8.0 GiB free; first in its queue"
+
+
+def test_an_engine_that_shrank_under_its_jobs_starts_no_more_until_they_end() -> None:
+    running = job("r", Resources(cpus=7, memory_gib=20, accelerators={"h20": 5}), state=State.RUNNING)
+    (made,) = decisions(facts([job("a", Resources(cpus=0.5))], [running]))
+    assert made.verdict is Verdict.WAIT
+    assert "0.5 CPUs where 0 are free" in made.reason
+
+
+def test_a_policy_that_needs_what_only_a_trace_knows_does_not_decide_here() -> None:
+    assert {"easy_exact", "srsf", "srtf", "shortest"} <= set(REFUSED)
+    assert {"fifo", "easy", "fair_share", "headwater", "conservative"} <= set(LIVE)
+
+
+def test_a_job_waits_for_an_engine_that_has_no_node_up() -> None:
+    given = replace(facts([job("a", Resources())]), capacity={"local": Capacity(cpus=0, memory_gib=0)})
+    (made,) = decisions(given)
+    assert (made.verdict, made.code) == (Verdict.WAIT, "engine_down")

@@ -172,3 +172,5 @@ class QueueShape:
     weight: float = 1.0
     quota: float | None = None
     may_borrow: bool = True
+    usage: float = 0.0
+    """Average normalised units held so far, halved every half-life, its children's with its own."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from headwater.compute.scheduler.policy import Placement
 from headwater.compute.scheduler.shapes import ANYTHING, Needs, NodeShare, QueueShape, Request, SiteShape
-from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, WAITING, Floats, Ints, Rules, State, Table
+from headwater.compute.scheduler.state import NOT_ASKED, RUNNING, USAGE_SETTLED_S, WAITING, Floats, Ints, Rules, State, Table
 from headwater.compute.scheduler.tables import jobs_table, state_of
 from headwater.core.errors import BadInput
 
@@ -31,7 +31,9 @@ def snapshot(
     classes = {needs: row for row, needs in enumerate(dict.fromkeys(request.needs for request in requests))} or {ANYTHING: 0}
     jobs = rows_of(requests, site_row, queue_row, classes, now_s)
     packing = placement.packing_rule()
-    return state_of(jobs, sites, queues, tuple(classes), placement.unknown_speed, packing)
+    state = state_of(jobs, sites, queues, tuple(classes), placement.unknown_speed, packing)
+    state.marks[USAGE_SETTLED_S] = now_s
+    return state
 
 
 def rows_of(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from headwater.compute.scheduler.compiled import compiled_entry
-from headwater.compute.scheduler.decide_kernel import decide_lane
+from headwater.compute.scheduler.decide_kernel import complete, decide_lane
 from headwater.compute.scheduler.fairshare_kernel import queue_up
 from headwater.compute.scheduler.nodes_kernel import COUNT, fits_nodes, hold_node, hold_nodes, node_score
 from headwater.compute.scheduler.order_kernel import learn, value
 from headwater.compute.scheduler.placement_kernel import could_run, expect_end, list_running, take_room
 from headwater.compute.scheduler.preemption_kernel import BY_ORDER
 from headwater.compute.scheduler.score_kernel import rate_on, site_score
-from headwater.compute.scheduler.state import COMING, RUNNING, WAITING, Decisions, Rules, State
+from headwater.compute.scheduler.state import COMING, RUNNING, WAITING, Decisions, Ints, Rules, State
 
 
 @compiled_entry
@@ -47,6 +47,13 @@ def decide_all(state: State, rules: Rules, now_s: float, out: Decisions) -> None
     out.length[0] = 0
     for lane in range(len(state.lanes)):
         decide_lane(state, rules, lane, now_s, out)
+
+
+@compiled_entry
+def end_listed(state: State, rules: Rules, rows: Ints, now_s: float) -> None:
+    """Take jobs that ended off their sites."""
+    for job in rows:
+        complete(state, rules, job, now_s)
 
 
 @compiled_entry

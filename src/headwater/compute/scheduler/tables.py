@@ -258,6 +258,7 @@ def queues_table(shapes: Sequence[QueueShape]) -> Table:
             "weight": [1.0] + [shape.weight for shape in shapes],
             "quota": [-1.0] + [-1.0 if shape.quota is None else shape.quota for shape in shapes],
             "may_borrow": [0] + [int(shape.may_borrow) for shape in shapes],
+            "usage": [0.0] + [shape.usage for shape in shapes],
             "head": ints(len(shapes) + 1, -1),
             "tail": ints(len(shapes) + 1, -1),
         },

@@ -11,8 +11,8 @@ from headwater.compute.scheduler.policy import load, shipped_names
 from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
 
 SITES = (
-    SiteShape(name="east", fen_per_unit_h=(5.0,), kgco2_per_unit_h=(0.5,), node_units=(4, 4)),
-    SiteShape(name="west", fen_per_unit_h=(5.0,), kgco2_per_unit_h=(0.5,), node_units=(2,), score=0.5),
+    SiteShape(name="east", node_units=(4, 4), fen_per_unit_h=(300.0,), kgco2_per_unit_h=(0.2,)),
+    SiteShape(name="west", node_units=(2,), score=0.5, fen_per_unit_h=(100.0,), kgco2_per_unit_h=(0.4,)),
 )
 QUEUES = (QueueShape(name="a", quota=5), QueueShape(name="b", weight=2.0), QueueShape(name="c", parent="b", quota=2))
 

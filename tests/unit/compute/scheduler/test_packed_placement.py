@@ -97,7 +97,7 @@ def test_topology_prefers_the_site_where_a_gang_spans_fewer_racks():
 
 @pytest.mark.parametrize(
     "placement",
-    [{"nodes": "consolidated"}, {"nodes": "packed", "packing": "best-fit"}, {"nodes": "packed", "packing": "fragmentation-gradient"}],
+    [{"nodes": "consolidated"}, {"nodes": "packed", "packing": "least-waste"}, {"nodes": "packed", "packing": "fragmentation-gradient"}],
 )
 def test_fragmentation_sends_a_small_job_where_a_node_is_already_broken(placement):
     policy = check({"name": "t", "placement": placement | {"fragmentation_weight": 1.0}, "backfill": {"kind": "skip"}}, "t")
