@@ -97,6 +97,17 @@ def keys(root: Path) -> set[str]:
     return {entry.name for entry in root.iterdir() if NAME.fullmatch(entry.name)}
 
 
+def ask_to_end(folder: Path) -> bool:
+    """Leave word that an attempt is to end, and tell whether there is one that has not ended. Raises Unavailable where the disk refuses."""
+    if not folder.is_dir() or (folder / "exit.json").exists():
+        return False
+    try:
+        (folder / "cancel").touch()
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+    return True
+
+
 def make(folder: Path) -> None:
     """Make an attempt's folder where there is none yet. Raises Unavailable where the disk refuses."""
     try:

@@ -169,12 +169,8 @@ class LocalEngine:
     def cancel(self, key: str) -> None:
         """Ask the attempt's runner to end the job; `poll` tells when it has. One that has not started will not."""
         folder = self.folder(key)
-        if not folder.is_dir() or (folder / "exit.json").exists():
+        if not attempt.ask_to_end(folder):
             return
-        try:
-            (folder / "cancel").touch()
-        except OSError as error:
-            raise attempt.cannot_write(error, folder) from error
         if _is_locked(folder):
             _signal_runner(folder)
         elif (folder / "runner.json").exists() and attempt.observed(folder) is None:

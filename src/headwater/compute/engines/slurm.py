@@ -231,12 +231,8 @@ class SlurmEngine:
     def cancel(self, key: str) -> None:
         """Ask the attempt to end: its runner sees the file; one that has not begun is cancelled in Slurm."""
         folder = self.folder(key)
-        if not folder.is_dir() or (folder / "exit.json").exists():
+        if not attempt.ask_to_end(folder):
             return
-        try:
-            (folder / "cancel").touch()
-        except OSError as error:
-            raise attempt.cannot_write(error, folder) from error
         number = _number(folder)
         self._seen_s = -math.inf
         if number is not None and (job := self._job(number)) is not None and job.state in ACTIVE:
