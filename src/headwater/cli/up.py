@@ -109,18 +109,21 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
 
     from headwater.compute.dispatcher import Dispatcher
     from headwater.server.app import create_app
+    from headwater.server.housekeeping import Housekeeping
 
-    dispatcher = Dispatcher(opened)
+    dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
     config = uvicorn.Config(application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S)
     server = uvicorn.Server(config)
     dispatcher.start()
+    housekeeping.start()
     try:
         told = {"address": address, "admin_link": address + way_in(opened), "data": str(opened.settings.data_folder), "pid": os.getpid()}
         output.record(told, title="Headwater is up; Ctrl-C stops it")
         with ending(server, application.state.closing):
             server.run(sockets=[listener])
     finally:
+        housekeeping.stop()
         dispatcher.stop()
 
 

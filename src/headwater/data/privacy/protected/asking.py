@@ -23,6 +23,7 @@ from headwater.core import canonical, ledger
 from headwater.core.errors import Conflict, Refused
 from headwater.core.identity import Actor, Decision
 from headwater.core.platform import Platform
+from headwater.data.authorisation import grants
 from headwater.data.privacy.protected import budget, cells, holding, mechanisms, overlap
 from headwater.data.privacy.protected.budget import MICRO, BudgetSpent
 from headwater.data.privacy.protected.cells import Cell
@@ -76,7 +77,7 @@ class Asked:
 
 def ask_private(platform: Platform, actor: Actor, name: str, question: PrivateQuestion, under: Under | None = None) -> Asked:
     """Return a noisy answer. Raises BadInput before anything is spent, BudgetSpent and NotGranted (recorded), Refused without a budget."""
-    table = _table(platform, actor, name)
+    table = _table(platform, actor, name, under)
     told = question.model_dump(mode="json", by_alias=True, exclude_none=True)
     if (again := _answered(platform, table, actor.organisation, "private", told)) is not None:
         return _given_again(platform, actor, table, again, under)
@@ -129,7 +130,7 @@ def _not_granted(because: str, table: str) -> NotGranted:
 
 def ask_exact(platform: Platform, actor: Actor, name: str, question: AggregateQuestion, under: Under | None = None) -> Asked:
     """Return exact aggregates without small cells. Raises TooRevealing, NotGranted or BudgetSpent, all recorded."""
-    table = _table(platform, actor, name)
+    table = _table(platform, actor, name, under)
     told = question.model_dump(mode="json", by_alias=True, exclude_none=True)
     if (again := _answered(platform, table, actor.organisation, "exact", told)) is not None:
         return _given_again(platform, actor, table, again, under)
@@ -234,7 +235,9 @@ def listed(connection: Connection, table: str, *, grantee: str | None = None, li
     ]
 
 
-def _table(platform: Platform, actor: Actor, name: str) -> Protected:
+def _table(platform: Platform, actor: Actor, name: str, under: Under | None) -> Protected:
+    if under is not None:
+        grants.take_up(platform)  # those that cases have issued since anyone looked
     with platform.db.read() as connection:
         table = holding.get(connection, name)
         budget.of(connection, name, actor.organisation)
