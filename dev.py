@@ -9,7 +9,7 @@ python3 dev.py docs                      write docs/reference anew from the code
 python3 dev.py lock                      pin requirements/*.in anew
 python3 dev.py system                    install with apt what some tests use (PostgreSQL, Chromium, Slurm); as root
 python3 dev.py setup                     only make the environment
-python3 dev.py clients                   install the outside clients that some conformance tests run, in build/clients
+python3 dev.py clients                   install what some tests hold us against, in build/clients and build/pycanon
 """
 
 from __future__ import annotations
@@ -237,19 +237,24 @@ def system() -> int:
 
 
 def clients() -> int:
-    """Install the outside clients that need other versions of libraries than ours, in an environment of their own."""
-    folder, wanted = ROOT / "build" / "clients", ROOT / "requirements" / "clients.in"
-    stamp = folder / "clients.installed"
-    if stamp.exists() and stamp.read_text() == digest("requirements/clients.in"):
+    """Install the outside clients that need other versions of libraries than ours, each kind in an environment of its own."""
+    return beside("clients") or beside("pycanon")
+
+
+def beside(name: str) -> int:
+    """Install requirements/NAME.in in build/NAME; nothing is done where it is there."""
+    folder, wanted = ROOT / "build" / name, f"requirements/{name}.in"
+    stamp = folder / f"{name}.installed"
+    if stamp.exists() and stamp.read_text() == digest(wanted):
         return 0
-    say("Installing the outside clients in build/clients ...")
-    python_there = folder / "bin" / "python"
-    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python_there), "-m", "pip", "install", "-q", "-r", str(wanted)]):
+    say(f"Installing {wanted} in build/{name} ...")
+    pip_there = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q", "-r", str(ROOT / wanted)]
+    for command in ([sys.executable, "-m", "venv", str(folder)], pip_there):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             say(done.stdout)
             return done.returncode
-    stamp.write_text(digest("requirements/clients.in"))
+    stamp.write_text(digest(wanted))
     return 0
 
 

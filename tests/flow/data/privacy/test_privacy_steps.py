@@ -148,7 +148,7 @@ def test_an_anonymous_parquet_table_keeps_the_types_of_untouched_columns(tmp_pat
 
 def test_an_independent_library_finds_the_bounds_kept_in_adult(tmp_path: Path) -> None:
     if not bench.PYCANON.exists():
-        pytest.skip("pycanon is not in build/pycanon (see tests/bench/data_privacy.py)")
+        pytest.skip("pycanon is not in build/pycanon (python3 dev.py clients)")
     table, checked = shared("trust/adult.csv"), {}
     for name, bound in {"k": {}, "l": {"l": 2}, "t": {"t": 0.35}}.items():
         told = bench.DECLARATION.read_text(encoding="utf-8").replace("income-per-year: {}", f"income-per-year: {json.dumps(bound)}")
