@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, insert, select, update
 from sqlalchemy.engine import Row
 
 from headwater.core import ledger
@@ -128,12 +128,6 @@ def _short(connection: Connection, table: str, who: str, grantee: str, amount: i
     budget = of(connection, table, who)
     name = "The table as a whole" if who == WHOLE else who
     return f"{name} has {budget.left:g} of {budget.total:g} left; the question costs {amount / MICRO:g}."
-
-
-def total_given(connection: Connection, table: str) -> float:
-    """Return what all grantees together were given; the whole's own limit holds all the same."""
-    given = select(func.coalesce(func.sum(budgets.c.total_micro), 0)).where(budgets.c.table == table, budgets.c.grantee != WHOLE)
-    return float(connection.execute(given).scalar_one()) / MICRO
 
 
 def _key(table: str, grantee: str) -> ColumnElement[bool]:
