@@ -56,7 +56,7 @@ def setup(*, dev: bool) -> int:
     if missing := what_is_missing():
         say(missing)
         return 3
-    wanted = ["requirements/runtime.txt", "requirements/torch.txt", *(["requirements/dev.txt"] if dev else [])]
+    wanted = ["requirements/runtime.txt", "requirements/torch.txt", *(["requirements/dev.txt", "requirements/framework.txt"] if dev else [])]
     for file in wanted:
         stamp = ENVIRONMENT / f"{Path(file).stem}.installed"
         if not installed(stamp, file):
@@ -92,8 +92,8 @@ def install(file: str, stamp: Path) -> int:
             say("The environment could not be made; the message above is Python's own.")
             return status
     say(f"Installing {file} ...")
-    hashes = [] if "torch" in file else ["--require-hashes"]
-    return pip("install", *hashes, "-r", str(ROOT / file)) or mark(stamp, file)
+    options = {"torch": [], "framework": ["--no-deps"]}.get(Path(file).stem, ["--require-hashes"])
+    return pip("install", *options, "-r", str(ROOT / file)) or mark(stamp, file)
 
 
 def pip(*arguments: str) -> int:
@@ -212,7 +212,7 @@ def lock() -> int:
     """Write requirements/*.txt from *.in: every version pinned, with hashes and without the index's address."""
     status = setup(dev=True) or pip("install", "pip-tools")
     options = ["--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--allow-unsafe"]
-    for name in ("runtime", "dev"):
+    for name in ("runtime", "dev", "engines"):
         if status == 0:
             command = [str(PYTHON), "-m", "piptools", "compile", *options, "--strip-extras", "-o", f"{name}.txt", f"{name}.in"]
             status = subprocess.call(command, cwd=ROOT / "requirements")
