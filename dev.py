@@ -56,7 +56,8 @@ def setup(*, dev: bool) -> int:
     if missing := what_is_missing():
         say(missing)
         return 3
-    wanted = ["requirements/runtime.txt", "requirements/torch.txt", *(["requirements/dev.txt", "requirements/framework.txt"] if dev else [])]
+    wanted = ["requirements/runtime.txt", "requirements/torch.txt"]
+    wanted += ["requirements/dev.txt", "requirements/framework.txt"] if dev else []
     for file in wanted:
         stamp = ENVIRONMENT / f"{Path(file).stem}.installed"
         if not installed(stamp, file):

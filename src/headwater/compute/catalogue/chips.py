@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from headwater.compute.catalogue import problems
 from headwater.compute.catalogue.figures import Figure, FigureRow, FigureRows, Figures, Row, Text, Unknown, best, disputed
-from headwater.core.errors import NotFound, Problem
+from headwater.core.errors import BadFile, NotFound, Problem
 
 SHIPPED = Path(__file__).with_name("chips.toml")
 
@@ -182,12 +182,12 @@ class ChipsFile(Row):
 def chips(path: Path = SHIPPED) -> Chips:
     """Return the chips of a catalogue file, by default the one that ships with the package.
 
-    Raises BadInput with every problem of the file and its place.
+    Raises BadFile with every problem of the file and its place.
     """
     file = problems.checked(ChipsFile, problems.read_toml(path), path)
     found = _cross_problems(file)
     if found:
-        raise problems.refusal(found, path)
+        raise BadFile(found, f"file {path}")
     return Chips(version=file.version, by_id=MappingProxyType({row.id: _chip(row, file.vendor[row.vendor]) for row in file.chip}))
 
 

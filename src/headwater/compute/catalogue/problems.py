@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from headwater.core.errors import BadInput, Problem, Unavailable
+from headwater.core.errors import BadFile, BadInput, Problem, Unavailable
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,18 +33,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def checked(model: type[Model], tables: dict[str, Any], path: Path) -> Model:
-    """Return the tables as a model, or raise BadInput with all its problems."""
+    """Return the tables as a model, or raise BadFile with all its problems."""
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        raise refusal([_problem(found, tables) for found in error.errors(include_url=False)], path) from error
-
-
-def refusal(problems: Sequence[Problem], path: Path) -> BadInput:
-    """Return one BadInput that lists every problem; its `facts["problems"]` holds them as data."""
-    count = len(problems)
-    what = f"{count} problem{'s' if count != 1 else ''}:\n" + "\n".join(f"  {problem}" for problem in problems)
-    return BadInput(what, "\nNothing was loaded.", where=str(path), problems=tuple(problems))
+        raise BadFile([_problem(found, tables) for found in error.errors(include_url=False)], f"file {path}") from error
 
 
 def _problem(found: Any, tables: dict[str, Any]) -> Problem:

@@ -16,7 +16,7 @@ from headwater.compute.catalogue import problems
 from headwater.compute.catalogue.chips import Chip, Chips, chips
 from headwater.compute.catalogue.figures import AnyFigureRow, Figure, Unknown
 from headwater.compute.catalogue.sites_file import MINUTES_A_DAY, LinkRow, PoolRow, SiteRow, SitesFile, cross_problems
-from headwater.core.errors import NotFound
+from headwater.core.errors import BadFile, NotFound
 
 EXAMPLES = Path(__file__).with_name("sites")
 CAPITAL = EXAMPLES / "capital.toml"
@@ -133,13 +133,13 @@ def sites(path: Path = CAPITAL, *, catalogue: Chips | None = None) -> Sites:
     """Return the sites of a file, by default the worked example.
 
     `catalogue` is where the pools' chips are looked up, by default the one that ships with the package.
-    Raises BadInput with every problem of the file and its place.
+    Raises BadFile with every problem of the file and its place.
     """
     known = chips() if catalogue is None else catalogue
     file = problems.checked(SitesFile, problems.read_toml(path), path)
     found = cross_problems(file, known)
     if found:
-        raise problems.refusal(found, path)
+        raise BadFile(found, f"file {path}")
     return Sites(
         name=file.name,
         note=file.note,

@@ -25,10 +25,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from headwater.core.kernels import INNER, OPTIONS
+
 F = TypeVar("F", bound=Callable[..., object])
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}
-"""A kernel that only kernels call has no entry from Python, which would double the time to compile it."""
 SOURCES = ("scheduler/state.py", "scheduler/*_kernel.py", "twin/*_kernel.py")
 """What decides compiled code: the kernels, and the tables and constants that they share."""
 

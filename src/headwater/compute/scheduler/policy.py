@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from headwater.compute.scheduler.shapes import SiteShape
 from headwater.compute.scheduler.speeds import UnknownSpeed
 from headwater.compute.scheduler.state import Floats, Rules
-from headwater.core.errors import BadInput, NotFound, Problem
+from headwater.core.errors import BadFile, BadInput, NotFound, Problem
 
 OrderName = Literal[
     "fifo",
@@ -45,6 +45,7 @@ PackingName = Literal["best-fit", "first-fit", "dot-product", "clustering", "pac
 BackfillName = Literal["none", "skip", "easy", "conservative"]
 PreemptionName = Literal["never", "by_priority", "by_order", "by_share"]
 EstimateSource = Literal["nothing", "user", "history", "exact"]
+KIND = "policy"
 PARTS = ("best_fit", "price", "carbon", "data", "time", "lateness", "topology", "fragmentation")
 """Weighed parts of a placement, in the order of `score_kernel`."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -208,17 +209,10 @@ class Policy(_Part):
         )
 
 
-class BadPolicy(BadInput):
+class BadPolicy(BadFile):
     """A policy file is wrong; all its problems are listed at once."""
 
     code = "compute.bad_policy"
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        self.problems = problems
-        super().__init__(f"{len(problems)} problem(s) in the policy.\n" + "\n".join(f"  {p}" for p in problems), "Nothing was scheduled.")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return BadPolicy, (self.problems,)
 
 
 def check_figures(policy: Policy, sites: Sequence[SiteShape]) -> None:
@@ -277,7 +271,7 @@ def parse(text: str, where: str) -> Policy:
     try:
         return check(tomllib.loads(text), where)
     except tomllib.TOMLDecodeError as error:
-        raise BadPolicy((Problem(where=where, what=f"not TOML: {error}."),)) from error
+        raise BadPolicy([Problem(where=where, what=f"not TOML: {error}.")], KIND) from error
 
 
 def check(table: Mapping[str, Any], where: str) -> Policy:
@@ -286,9 +280,9 @@ def check(table: Mapping[str, Any], where: str) -> Policy:
         policy = Policy.model_validate(table)
     except ValidationError as error:
         problems = [Problem(where=f"{where}: {'.'.join(map(str, e['loc'])) or 'policy'}", what=f"{e['msg']}.") for e in error.errors()]
-        raise BadPolicy(tuple(problems)) from error
+        raise BadPolicy(problems, KIND) from error
     if found := contradictions(policy):
-        raise BadPolicy(tuple(found))
+        raise BadPolicy(found, KIND)
     return policy
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.kernels import compiled, compiled_entry
 from headwater.data.cleaning.characters import DIGIT, HAN, LETTER, TABLED
-from headwater.data.cleaning.compiled import compiled, compiled_entry
 
 Points = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]

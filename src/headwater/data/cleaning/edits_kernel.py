@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.kernels import compiled, compiled_entry
 from headwater.data.cleaning.characters import CONTROL, LINE_END, ODD_SPACE, SPACE, TABLED
-from headwater.data.cleaning.compiled import compiled, compiled_entry
 
 Points = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]

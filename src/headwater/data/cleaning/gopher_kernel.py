@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.kernels import compiled, compiled_entry
 from headwater.data.cleaning.characters import LETTER, LINE_END, PUNCTUATION, SPACE, TABLED
-from headwater.data.cleaning.compiled import compiled, compiled_entry
 
 Points = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from headwater.core.kernels import compiled, compiled_entry
 
 # What a code point is; a table gives the flags of each. Full-width letters and digits have the flags of the plain ones.
 DIGIT, UPPER, LOWER, JOINER, SURNAME, GIVEN, PLATE, AT = 1, 2, 4, 8, 16, 32, 64, 128
@@ -41,7 +42,7 @@ Flags = npt.NDArray[np.uint16]
 Anchors = npt.NDArray[np.int32]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled_entry
 def scan(codes: Codes, flags: Flags, words: npt.NDArray[np.uint8], anchors: Anchors) -> Any:
     """Fill `anchors` [kind, start, end] and return how many there are, and whether full-width letters or digits occur.
 
@@ -82,19 +83,19 @@ def scan(codes: Codes, flags: Flags, words: npt.NDArray[np.uint8], anchors: Anch
     return _close(number, anchors, found), wide
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _flag(codes: Codes, flags: Flags, place: int) -> Any:
     code = codes[place]
     return flags[code] if code < BASIC else np.uint16(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _emit(anchors: Anchors, found: int, kind: int, start: int, end: int) -> Any:
     anchors[found, 0], anchors[found, 1], anchors[found, 2] = kind, start, end
     return found + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _group(codes: Codes, flags: Flags, number: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
     """Add a group of digits to the number that it continues, or close that number and begin another."""
     last = number[1]
@@ -109,7 +110,7 @@ def _group(codes: Codes, flags: Flags, number: Any, start: int, end: int, anchor
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _close(number: Any, anchors: Anchors, found: int) -> Any:
     """Emit a finished number if it is long enough to identify someone; a decimal fraction is none."""
     if number[0] < 0:
@@ -121,7 +122,7 @@ def _close(number: Any, anchors: Anchors, found: int) -> Any:
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _joined(codes: Codes, flags: Flags, start: int, end: int) -> Any:
     """Tell whether only separators of numbers lie between two groups of digits."""
     for place in range(start, end):  # noqa: SIM110 - compiled code knows no generator
@@ -130,7 +131,7 @@ def _joined(codes: Codes, flags: Flags, start: int, end: int) -> Any:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _named_word(codes: Codes, kind: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
     """Emit a word for a street, or one that begins or announces a name where something may follow it."""
     if kind & STREET:
@@ -140,7 +141,7 @@ def _named_word(codes: Codes, kind: Any, start: int, end: int, anchors: Anchors,
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _between_colons(colons: Any, start: int, end: int, anchors: Anchors, found: int) -> Any:
     """Count groups that colons part, and emit the seventh: an IPv6 address written in full."""
     if colons[1] == start:
@@ -151,7 +152,7 @@ def _between_colons(colons: Any, start: int, end: int, anchors: Anchors, found: 
     return _emit(anchors, found, COLONS, colons[0], end + 1) if colons[2] == IPV6_COLONS else found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _mark(codes: Codes, flags: Flags, flag: Any, place: int, last_road: int, anchors: Anchors, found: int) -> Any:
     """Emit what a single marked character begins or ends."""
     following = place + 1 < len(codes)
@@ -171,13 +172,13 @@ def _mark(codes: Codes, flags: Flags, flag: Any, place: int, last_road: int, anc
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _counts(codes: Codes, flags: Flags, place: int) -> Any:
     """Tell whether a character may stand before 号, 栋 or 室: a digit, a capital or a Chinese numeral."""
     return _flag(codes, flags, place) & (DIGIT | UPPER) != 0 or codes[place] in NUMERALS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _named(codes: Codes, flags: Flags, place: int, following: Any) -> Any:
     """Tell whether a surname may begin a name: a given name's character follows, or a cue stands before."""
     return following & GIVEN != 0 or (place > 0 and _flag(codes, flags, place - 1) & CUE != 0)

@@ -109,7 +109,7 @@ tflops = 1
     text = str(refused.value)
     for place in ("fp16_tflops[0] value", "power_w[0] value", "memory_gib[0] confidence", "tflops"):
         assert f"chip[0] 'V M' {place}" in text
-    assert len(refused.value.facts["problems"]) == 4
+    assert len(refused.value.problems) == 4
 
 
 def test_a_chip_twice_and_a_vendor_without_a_table_are_refused(tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.kernels import compiled_entry
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled_entry
 def weigh_nodes(
     tuples: npt.NDArray[np.int32],
     counts: npt.NDArray[np.int64],
