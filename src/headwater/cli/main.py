@@ -43,6 +43,7 @@ COMMANDS = {
     "quota": Lazy(module="headwater.compute.commands", app="quota", help="What organisations may hold at once, and their weights."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
     "parallel": Lazy(module="headwater.framework.parallel.commands", only="parallel", help="Find the best parallel plans of a model."),
+    "chip": Lazy(module="headwater.framework.chips.commands", help="What works on this machine's chips, and signed records of it."),
     "ledger": Lazy(module="headwater.cli.ledger", help="List and verify the ledger."),
     "statement": Lazy(module="headwater.cli.statement", help="Show, verify and revoke signed statements."),
     "token": Lazy(module="headwater.cli.people", app="tokens", help="Make and end API tokens."),

@@ -1,15 +1,17 @@
-"""Routes over the framework: parallel plans. They read no data of any organisation: they compute from what is asked."""
+"""Routes over the framework: parallel plans, computed from what is asked, and records of chips, which are the same for all."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from headwater.core.errors import LimitExceeded
 from headwater.core.identity import Actor, Permission
-from headwater.core.web import permitted
+from headwater.core.web import permitted, platform_of
+from headwater.framework.chips import matrix
 from headwater.framework.parallel.asked import Asked, answered, found
 from headwater.framework.parallel.emit import emitted, tool_of, tools
 from headwater.framework.parallel.fleet import Fleet
@@ -84,3 +86,51 @@ def check_size(fleet: str) -> None:
     chips = Fleet.load(fleet).chips
     if chips > MOST_CHIPS:
         raise LimitExceeded(f"{chips} chips; this server plans up to {MOST_CHIPS}.", "Use `headwater parallel` on your own machine.")
+
+
+class CasesOut(BaseModel):
+    """How many cases of one kind work in one number format."""
+
+    kind: str = Field(examples=["operator"])
+    format: str = Field(examples=["bf16"])
+    works: int
+    tried: int
+
+
+class ChipRecordOut(BaseModel):
+    """What a signed record shows of one device."""
+
+    statement: str = Field(description="Digest of the signed statement, which holds the whole record.")
+    vendor: str = Field(examples=["cpu"])
+    chip: str | None = Field(description="Id in the catalogue of chips, where one fits.")
+    device: str
+    torch: str
+    made_at: datetime
+    signed_by: list[str]
+    valid: bool
+    why: str = Field("", description="Why it is not valid.")
+    cases: list[CasesOut]
+
+
+@router.get("/api/chips/records", summary="List what signed records show of chips")
+def records(request: Request, _: Reader) -> list[ChipRecordOut]:
+    platform = platform_of(request)
+    with platform.db.read() as connection:
+        return [_record_out(one) for one in matrix.held(platform, connection, platform.clock.now())]
+
+
+def _record_out(one: matrix.Entry) -> ChipRecordOut:
+    told = one.record
+    cells = [(kind, dtype, one.cell(kind, dtype)) for kind in matrix.KINDS for dtype in matrix.COLUMNS]
+    return ChipRecordOut(
+        statement=one.digest,
+        vendor=told.device.vendor,
+        chip=told.device.chip,
+        device=told.device.name,
+        torch=told.software.torch,
+        made_at=told.made_at,
+        signed_by=list(one.signed_by),
+        valid=not one.why,
+        why=one.why,
+        cases=[CasesOut(kind=kind, format=dtype, works=cell.works, tried=cell.tried) for kind, dtype, cell in cells if cell.tried],
+    )

@@ -1,15 +1,16 @@
-"""The console page that finds and compares parallel plans. What is asked stands in the address."""
+"""Console pages: parallel plans (what is asked stands in the address), and the matrix of chips, made of records."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from headwater.core.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError, NotFound
 from headwater.core.identity import Actor, Permission
-from headwater.core.web import page, permitted
+from headwater.core.web import page, permitted, platform_of
 from headwater.framework.api import BUDGET_S, check_size
+from headwater.framework.chips import matrix
 from headwater.framework.parallel.asked import Asked, answered, found
 from headwater.framework.parallel.predict import TERMS
 from headwater.framework.parallel.views import PlansOut
@@ -56,3 +57,23 @@ def _answer(given: dict[str, str]) -> tuple[PlansOut | None, str]:
         return answered(found(asked, files=False, budget_s=BUDGET_S), given["why"] or None), ""
     except (HeadwaterError, ValueError) as error:
         return None, str(error)
+
+
+@router.get("/chips")
+def recorded(request: Request, _: Reader) -> Response:
+    """The compatibility matrix: every vendor there is an adapter of, with the records that the platform holds."""
+    platform = platform_of(request)
+    with platform.db.read() as connection:
+        rows = matrix.rows(matrix.held(platform, connection, platform.clock.now()))
+    return page(request, "framework/chips.html", rows=rows, columns=matrix.COLUMNS, kinds=matrix.KINDS)
+
+
+@router.get("/chips/{digest}")
+def record(request: Request, _: Reader, digest: Annotated[str, Path(max_length=80)]) -> Response:
+    """One record: what does not work, and what was measured."""
+    platform = platform_of(request)
+    with platform.db.read() as connection:
+        found = matrix.entry(platform, connection, digest, platform.clock.now())
+    if found is None:
+        raise NotFound("That statement holds no calibration record.", "Choose one at /chips.")
+    return page(request, "framework/chip.html", entry=found, told=found.record, columns=matrix.COLUMNS, kinds=matrix.KINDS)

@@ -43,6 +43,7 @@ MENU = (
     Entry(key="desk", path="/data/desk", permission=Permission.DATA_READ),
     Entry(key="privacy", path="/data/protected", permission=Permission.DATA_READ),
     Entry(key="parallel", path="/parallel", permission=Permission.COMPUTE_READ),
+    Entry(key="chips", path="/chips", permission=Permission.COMPUTE_READ),
     Entry(key="models", path="/models", permission=Permission.MODELS_READ),
     Entry(key="cases", path="/cases", permission=Permission.CASES_READ),
     Entry(key="statements", path="/statements", permission=Permission.STATEMENTS_READ),

@@ -31,6 +31,10 @@ class Asked:
     top: int = 5
 
 
+HERE = "here"
+"""The fleet that is this machine, measured when asked."""
+
+
 def found(asked: Asked, *, files: bool = True, budget_s: float = 20.0, may: Callable[[Space], Mask] | None = None) -> PlanSet:
     """Return the plans that answer a question. Without `files` a model is only looked up by name.
 
@@ -39,7 +43,7 @@ def found(asked: Asked, *, files: bool = True, budget_s: float = 20.0, may: Call
     spec: ModelSpec = load(asked.model, seq_len=asked.seq) if files else named(asked.model, seq_len=asked.seq)
     return search(
         spec,
-        Fleet.load(asked.fleet),
+        Fleet.probe() if files and asked.fleet == HERE else Fleet.load(asked.fleet),
         global_batch=asked.batch,
         precisions=precisions(asked.precision),
         objective=objective(asked.objective),

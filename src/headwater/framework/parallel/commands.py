@@ -18,7 +18,13 @@ BAR = 20
 SHOWN_TERMS = 3
 
 Model = Annotated[str, typer.Argument(help="A model's name, such as llama-3-70b, or a TOML or JSON file with its dimensions.")]
-FleetText = Annotated[str, typer.Option("--fleet", help="Chips, such as 64xA100-80, 32xH800-80+32xA800-80, 64xA100-80/net50/price12.5.")]
+FleetText = Annotated[
+    str,
+    typer.Option(
+        "--fleet",
+        help="Chips, such as 64xA100-80, 32xH800-80+32xA800-80, 64xA100-80/net50/price12.5, or `here`.",
+    ),
+]
 
 
 @app.command("parallel")

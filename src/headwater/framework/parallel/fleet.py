@@ -56,6 +56,16 @@ class Fleet:
         return "+".join(f"{pool.count}x{pool.chip.id}" for pool in self.pools)
 
     @classmethod
+    def probe(cls, *, seconds: float = 0.5) -> Fleet:
+        """Return the devices of this machine with what they gave just now: the accelerators, or the processor where there are none.
+
+        `seconds` go into each ladder of measurements. What cannot be measured on one machine is assumed, and the chip says so.
+        """
+        from headwater.framework.parallel.probed import pools
+
+        return cls(pools=pools(seconds))
+
+    @classmethod
     def load(cls, text: str) -> Fleet:
         """Return the fleet that a text describes. Raises BadInput, and NotFound for a chip that is not in the catalogue."""
         if len(text) > 400:
