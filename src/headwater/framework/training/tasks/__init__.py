@@ -1,0 +1,1 @@
+"""The kinds of model that the trainer knows, one file each."""
