@@ -24,6 +24,7 @@ import structlog
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load as load_state
@@ -65,7 +66,7 @@ def save(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optim
             shutil.rmtree(path, ignore_errors=True)
             part.rename(path)
             _drop_old(folder)
-    except Exception as error:
+    except (Exception, CheckpointException) as error:  # torch's own is no Exception
         shutil.rmtree(part, ignore_errors=True)
         raise _refused(error, folder) from error
     meet()
@@ -92,7 +93,7 @@ def _drop_old(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _refused(error: Exception, folder: Path) -> Exception:
+def _refused(error: BaseException, folder: Path) -> BaseException:
     """Return what to raise. Torch wraps the disk's refusal, or only says that its archive did not come out as long as it should."""
     said = str(error)
     refusals = [os.strerror(number) for number in NO_ROOM if os.strerror(number) in said]
