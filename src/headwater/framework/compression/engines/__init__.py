@@ -1,0 +1,1 @@
+"""Compression engines, one file each; an entry point `headwater.compression` adds one."""
