@@ -1,10 +1,12 @@
-"""How a running step says how far it is: one JSON line per change, in a file that anyone may follow."""
+"""How a running step says how far it is, and what it measures on the way: one JSON line per change, in a file that anyone may follow."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SMALLEST_GAP_S = 0.2
@@ -18,6 +20,8 @@ class Progress:
     done: float
     total: float
     note: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What was measured at this point, by name: a curve of each is drawn."""
 
     @property
     def share(self) -> float:
@@ -32,13 +36,15 @@ class ProgressWriter:
         self._path = path
         self._last = float("-inf")
 
-    def __call__(self, done: float, total: float, note: str = "") -> None:
+    def __call__(self, done: float, total: float, note: str = "", figures: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
         if done < total and now - self._last < SMALLEST_GAP_S:
             return
         self._last = now
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"done": done, "total": total, "note": note[:200]}, ensure_ascii=False) + "\n")
+            told = {name: value for name, value in (figures or {}).items() if math.isfinite(value)}
+            line = {"done": done, "total": total, "note": note[:200], **({"figures": told} if told else {})}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def last(path: Path) -> Progress | None:
@@ -55,3 +61,38 @@ def last(path: Path) -> Progress | None:
         except (ValueError, TypeError):
             continue  # the writer is in the middle of this line
     return None
+
+
+MOST_BYTES = 4 << 20
+"""Of a progress file that curves are read from: its end."""
+
+
+def curves(path: Path, *, most: int = 300) -> dict[str, list[tuple[float, float]]]:
+    """Return each figure of a progress file as points (done, value), thinned out to about `most`, the last one always kept."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for told in _lines(path):
+        for name, value in told.figures.items():
+            found.setdefault(name, []).append((told.done, value))
+    return {name: _thinned(points, most) for name, points in found.items()}
+
+
+def _lines(path: Path) -> list[Progress]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - MOST_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    told = []
+    for line in lines:
+        try:
+            told.append(Progress(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue  # the first may be cut, and the last may be in the middle of being written
+    return told
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    step = max(1, math.ceil(len(points) / most))
+    kept = list(points[::step])
+    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]

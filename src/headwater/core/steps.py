@@ -141,11 +141,11 @@ class Task:
         """
         self.claims.append(Claim(predicate_type=predicate_type, about=about, predicate=predicate))
 
-    def progress(self, done: float, total: float, note: str = "") -> None:
-        """Say how far the work is, as often as you like."""
+    def progress(self, done: float, total: float, note: str = "", **figures: float) -> None:
+        """Say how far the work is, as often as you like, and what was measured at this point: the job's page draws its curve."""
         if self._writer is None:
             self._writer = ProgressWriter(self.folder / PROGRESS_FILE)
-        self._writer(done, total, note)
+        self._writer(done, total, note, figures)
 
     def the_platform(self) -> Platform:
         """Return the platform. Raises StepFailed in an engine step, which has none."""

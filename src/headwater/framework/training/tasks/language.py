@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headwater.core.errors import BadInput
+from headwater.framework.training.constrained import END, Rules
 from headwater.framework.training.course import Indices
 
 SCHEMA = "headwater.decoder/1"
@@ -180,10 +181,14 @@ class Language:
         """Return the summed cross-entropy, in nats, of every next byte."""
         return _cross_entropy(model, _windows(self.kept, examples, self.shape.window), device)
 
+    def held_windows(self) -> Tensor:
+        """Return windows of the held-out text, each with the byte after it: [windows, window + 1]."""
+        places = np.arange(min((len(self.held) - 1) // self.shape.window, MOST_WINDOWS))
+        return _windows(self.held, places, self.shape.window)
+
     def evaluate(self, model: nn.Module, device: str) -> Mapping[str, float]:
         """Return the mean loss on the held-out text, and the same in bits a byte."""
-        places = np.arange(min((len(self.held) - 1) // self.shape.window, MOST_WINDOWS))
-        loss, units = _cross_entropy(model, _windows(self.held, places, self.shape.window), device)
+        loss, units = _cross_entropy(model, self.held_windows(), device)
         mean = float(loss) / units
         return {"loss": mean, "bits_per_byte": mean / math.log(2)}
 
@@ -233,14 +238,24 @@ def load(folder: Path) -> Decoder:
     return model.eval()
 
 
-def generate(model: nn.Module, prompt: bytes, length: int, *, window: int, temperature: float = 0.0, seed: int = 0) -> bytes:
-    """Return the prompt's continuation: the likeliest bytes at temperature 0, else drawn with the seed."""
+def generate(
+    model: nn.Module, prompt: bytes, length: int, *, window: int, temperature: float = 0.0, seed: int = 0, rules: Rules | None = None
+) -> bytes:
+    """Return the prompt's continuation: the likeliest bytes at temperature 0, else drawn with the seed; within the rules, if any.
+
+    It ends after `length` bytes, or where the rules say that the text is whole.
+    """
     generator, begun = torch.Generator().manual_seed(seed), prompt or b"\n"
     tokens = list(begun)
     with torch.no_grad():
         for _ in range(length):
             logits = model(torch.tensor([tokens[-window:]]))[0, -1]
-            tokens.append(int(_drawn(logits, temperature, generator)))
+            chosen = int(_drawn(logits if rules is None else rules.allowed(logits), temperature, generator))
+            if rules is not None and chosen == END:
+                break
+            tokens.append(chosen)
+            if rules is not None and rules.take(chosen):
+                break
     return bytes(tokens[len(begun) :])
 
 
