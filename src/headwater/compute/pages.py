@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from headwater.compute import jobs, views
 from headwater.compute.api import found, wake, why_of
+from headwater.compute.curves import charts
 from headwater.compute.jobs import ENDS, Job, State
 from headwater.compute.views import LogChunk
 from headwater.compute.why import WhyView
@@ -81,7 +82,8 @@ def known(request: Request, job: Job, why: WhyView | None) -> dict[str, Any]:
     view = views.view(platform, job)
     names = names_of(request, [job.submitted_by])
     facts = json.dumps(view.facts, ensure_ascii=False, indent=2) if view.facts else ""
-    return {"job": view, "why": why, "by": names[job.submitted_by], "facts": facts, "now": platform.clock.now(), "elapsed": elapsed}
+    told = {"job": view, "why": why, "by": names[job.submitted_by], "facts": facts, "charts": charts(platform, job)}
+    return told | {"now": platform.clock.now(), "elapsed": elapsed}
 
 
 def elapsed(view: views.JobView, now: datetime) -> float | None:

@@ -147,8 +147,8 @@ def freeze(model: nn.Module, example: Sequence[Tensor], *, dynamic: Dynamic | No
     GateClosed where a form's answers are not the eager module's.
     """
     model = model.eval()
-    given = tuple(example)
-    _refuse_inputs(given, dynamic)
+    _refuse_inputs(tuple(example), dynamic)
+    given = tuple(one.detach().contiguous() for one in example)  # strides of a view would fix the dimensions that they come from
     with torch.no_grad():
         wanted = answers(model(*given))
     if not all(bool(one.isfinite().all()) for one in wanted if one.is_floating_point()):

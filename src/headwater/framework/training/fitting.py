@@ -75,7 +75,7 @@ def write_program(folder: Path, model: nn.Module, example: Tensors, held: tuple[
 
     inputs, wanted = held
     freeze(model, example, dynamic=dynamic).save(folder / PROGRAM_FOLDER)
-    arrays = {f"input_{place}": tensor.numpy() for place, tensor in enumerate(inputs)}
+    arrays: dict[str, Any] = {f"input_{place}": tensor.numpy() for place, tensor in enumerate(inputs)}
     np.savez_compressed(folder / HELD_FILE, wanted=wanted.numpy(), **arrays)
 
 

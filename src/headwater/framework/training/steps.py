@@ -309,7 +309,7 @@ def write(task: Task) -> None:
 
     model = language.load(task.input("model"))
     rules = constrained.rules(schema=params.json_schema, grammar=params.grammar)
-    told = {"window": model.shape.window, "temperature": params.temperature, "seed": task.seed, "rules": rules}
+    told: dict[str, Any] = {"window": model.shape.window, "temperature": params.temperature, "seed": task.seed, "rules": rules}
     text = language.generate(model, params.prompt.encode(), params.length, **told)
     task.output("text").write_bytes(text)
     task.measure(bytes=len(text))
