@@ -213,7 +213,7 @@ def lock() -> int:
     """Write requirements/*.txt from *.in: every version pinned, with hashes and without the index's address."""
     status = setup(dev=True) or pip("install", "pip-tools")
     options = ["--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--allow-unsafe"]
-    for name in ("runtime", "dev", "engines"):
+    for name in ("runtime", "dev"):
         if status == 0:
             command = [str(PYTHON), "-m", "piptools", "compile", *options, "--strip-extras", "-o", f"{name}.txt", f"{name}.in"]
             status = subprocess.call(command, cwd=ROOT / "requirements")

@@ -131,8 +131,16 @@ def measure() -> list[Figure]:
     """Return every figure."""
     if not PUBLISHED.is_file():
         print(f"{PUBLISHED} is not here: prediction and ranking are left out.")
-        return [*searched(), *correct()]
-    return [*searched(), *predicted(), *correct()]
+        return [*searched(), *correct(), *forms()]
+    return [*searched(), *predicted(), *correct(), *forms()]
+
+
+def forms() -> list[Figure]:
+    """Return what compiled, exported and compressed forms reach; each is a benchmark of its own too."""
+    from tests.bench import compile as compiled
+    from tests.bench import compression
+
+    return [*compiled.measure(), *compression.measure()]
 
 
 if __name__ == "__main__":
