@@ -6,6 +6,7 @@ Import this module only inside a function: it imports torch.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,8 +21,11 @@ from headwater.framework.architecture import Architecture
 from headwater.framework.examples import Examples
 from headwater.framework.mlp import MLP, answer
 from headwater.framework.scores import Score, score
+from headwater.framework.training import trainer
+from headwater.framework.training.course import Course, Indices
 
-Progress = Callable[[float, float, str], None]
+Progress = Callable[..., None]
+"""Hears of progress: done, of how much, words for people, and figures by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,40 +59,71 @@ def new_model(signature: Signature, architecture: Architecture, train: Examples,
     return model
 
 
+class Tables:
+    """Rows with classes as the trainer takes them; it remembers the state with the lowest log loss on valid."""
+
+    unit = "rows"
+
+    def __init__(self, model: MLP, train: Examples, valid: Examples, schedule: Schedule) -> None:
+        self.begun, self.valid, self.patience = model, valid, schedule.patience
+        self.rows, self.labels = torch.from_numpy(train.rows), torch.from_numpy(train.labels)
+        self.weights = _class_weights(self.labels, len(model.signature.classes), schedule.class_weights)
+        self.best_loss, self.best_epoch, self.best_state, self.epoch = float("inf"), 0, copy.deepcopy(model.state_dict()), 0
+
+    def model(self) -> nn.Module:
+        """Return the model that is trained."""
+        return self.begun
+
+    def count(self) -> int:
+        """Return how many rows there are to learn from."""
+        return len(self.labels)
+
+    def loss(self, model: nn.Module, examples: Indices, device: str) -> tuple[Tensor, int]:
+        """Return the summed cross-entropy, rare classes weighed up where that was asked for."""
+        chosen = torch.from_numpy(examples)
+        logits = model(self.rows[chosen].to(device))
+        return cross_entropy(logits, self.labels[chosen].to(device), weight=self.weights, reduction="sum"), len(examples)
+
+    def evaluate(self, model: nn.Module, device: str) -> Mapping[str, float]:
+        """Return the log loss on valid, and remember the state where it is the lowest so far. Raises StepFailed if it is not finite."""
+        rows, labels = torch.from_numpy(self.valid.rows).to(device), torch.from_numpy(self.valid.labels).to(device)
+        loss, self.epoch = float(cross_entropy(model(rows), labels)), self.epoch + 1
+        if not loss < float("inf"):
+            raise StepFailed(f"The loss on valid is {loss} in epoch {self.epoch}.", "Lower the learning rate.")
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch, self.best_state = loss, self.epoch, copy.deepcopy(model.state_dict())
+        return {"loss": loss}
+
+    def is_over(self, _: int) -> bool:
+        """Tell whether the log loss has not fallen for as long as there is patience."""
+        return self.epoch - self.best_epoch >= self.patience
+
+
 def fit(model: MLP, train: Examples, valid: Examples, schedule: Schedule, *, seed: int, progress: Progress) -> Fitted:
     """Train a model in place and return its best state. Raises StepFailed if the loss is not finite."""
-    rows, labels = torch.from_numpy(train.rows), torch.from_numpy(train.labels)
-    weights = _class_weights(labels, len(model.signature.classes), schedule.class_weights)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    best_loss, best_epoch, best_state, epoch = float("inf"), 0, copy.deepcopy(model.state_dict()), 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for epoch in range(1, schedule.epochs + 1):
-            _one_epoch(model, optimiser, rows, labels, weights, schedule.batch_size)
-            loss = _log_loss(model, valid)
-            if not loss < float("inf"):
-                raise StepFailed(f"The loss on valid is {loss} in epoch {epoch}.", "Lower the learning rate.")
-            if loss < best_loss:
-                best_loss, best_epoch, best_state = loss, epoch, copy.deepcopy(model.state_dict())
-            progress(epoch, schedule.epochs, f"epoch {epoch}, valid log loss {loss:.4f}, best {best_loss:.4f}")
-            if epoch - best_epoch >= schedule.patience:
-                break
-    model.load_state_dict(best_state)
-    return Fitted(model=model.eval(), best_epoch=best_epoch, epochs_run=epoch, valid_log_loss=best_loss)
+    task = Tables(model, train, valid, schedule)
+    epoch = math.ceil(task.count() / schedule.batch_size)
+    course = Course(
+        steps=epoch * schedule.epochs,
+        batch=schedule.batch_size,
+        micro=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        least_rate=1.0,
+        weight_decay=schedule.weight_decay,
+        clip=0.0,
+        evaluate_every=epoch,
+        checkpoint_every=epoch * schedule.epochs,
+        seed=seed,
+    )
 
+    def told(step: int, of: int, _: str, figures: Mapping[str, float]) -> None:
+        if "valid_loss" in figures:
+            note = f"epoch {task.epoch}, valid log loss {figures['valid_loss']:.4f}, best {task.best_loss:.4f}"
+            progress(step / epoch, of / epoch, note, loss=figures["loss"], valid_loss=figures["valid_loss"])
 
-def _one_epoch(model: MLP, optimiser: torch.optim.Optimizer, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int) -> None:
-    model.train()
-    for batch in torch.split(torch.randperm(len(labels)), batch_size):
-        optimiser.zero_grad()
-        torch.autograd.backward(cross_entropy(model(rows[batch]), labels[batch], weight=weights))
-        optimiser.step()
-
-
-def _log_loss(model: nn.Module, part: Examples) -> float:
-    model.eval()
-    with torch.inference_mode():
-        return float(cross_entropy(model(torch.from_numpy(part.rows)), torch.from_numpy(part.labels)))
+    trainer.train(task, course, told=told, should_stop=task.is_over)
+    model.load_state_dict(task.best_state)
+    return Fitted(model=model.eval(), best_epoch=task.best_epoch, epochs_run=task.epoch, valid_log_loss=task.best_loss)
 
 
 def _class_weights(labels: Tensor, classes: int, kind: Literal["none", "balanced"]) -> Tensor | None:
