@@ -21,7 +21,7 @@ SCHEDULE = Schedule(epochs=25, batch_size=64, learning_rate=0.03, weight_decay=0
 def trained(seed: int = 1, schedule: Schedule = SCHEDULE, parts: tuple[Examples, Examples] | None = None) -> Fitted:
     train, valid = parts or (examples(400), examples(200, 1))
     model = new_model(SIGNATURE, Architecture(hidden=(16,), dropout=0.1), train, seed)
-    return fit(model, train, valid, schedule, seed=seed, progress=lambda done, total, note: None)
+    return fit(model, train, valid, schedule, seed=seed, progress=lambda *_, **__: None)
 
 
 def test_numbers_are_standardised_and_categories_become_one_hot_by_their_codes() -> None:
@@ -79,7 +79,7 @@ def test_balanced_class_weights_raise_the_recall_of_the_rare_class() -> None:
 def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch() -> None:
     rows = examples(100)
     rows.rows[:, 0] = np.inf
-    with pytest.raises(StepFailed, match="The loss on valid is nan in epoch 1"):
+    with pytest.raises(StepFailed, match="The loss is nan at step 1"):
         trained(parts=(rows, rows))
 
 
