@@ -1,4 +1,7 @@
-"""`headwater job …`: look at jobs, read and follow their logs, cancel them. `headwater compute why …` and `headwater quota …`."""
+"""`headwater job …`: look at jobs, read and follow their logs, cancel them, ask why.
+
+Also `headwater compute prediction` and `headwater quota …`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from headwater.compute.catalogue.commands import app as compute
 from headwater.core import output
 from headwater.core.options import Data
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs, follow their logs, cancel them.")
+app = typer.Typer(no_args_is_help=True, help="Look at jobs, follow their logs, ask why they wait, cancel them.")
 quota = typer.Typer(no_args_is_help=True, help="What organisations may hold at once, and what their shares weigh.")
 
 JobId = Annotated[str, typer.Argument(help="A job's id, such as credit-1f2e3d4c.train.")]
@@ -54,14 +57,18 @@ def show(job: JobId, data: Data = None) -> None:
 
 @app.command("logs")
 def logs(
-    job: JobId, data: Data = None, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False
+    job: JobId,
+    data: Data = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, max=100_000, help="Begin with the last lines, at most 256 KiB of them.")] = None,
 ) -> None:
     """Print a job's log."""
     from headwater.compute import jobs, views
     from headwater.core import platform, settings
 
     with platform.opened(settings.load(data_folder=data)) as opened:
-        offset = 0
+        with opened.db.read() as connection:
+            offset = 0 if tail is None else views.tail_offset(opened, jobs.get(connection, job), lines=tail)
         while True:
             with opened.db.read() as connection:
                 chunk = views.log_chunk(opened, jobs.get(connection, job), offset=offset)
@@ -90,7 +97,7 @@ def cancel(job: JobId, data: Data = None) -> None:
             output.record({"job": job, "state": jobs.get(connection, job).state, "cancel": "asked"})
 
 
-@compute.command("why")
+@app.command("why")
 def explained(job: JobId, data: Data = None) -> None:
     """Say why a job runs where it does, or why it waits, what would unblock it, and when it can be expected to start."""
     from headwater.compute import jobs

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from headwater.compute.jobs import Job
 from headwater.compute.scheduler.compiled import interpreted
-from headwater.compute.scheduler.expected import expected_starts
+from headwater.compute.scheduler.expected import Expected, expected_starts
 from headwater.compute.scheduler.prediction import BASES, RunTime
 from headwater.compute.situation import Facts, situation
 
@@ -32,17 +32,26 @@ class Expectation:
 
 def expected_start(facts: Facts, job: Job) -> Expectation:
     """Return when a queued job can be expected to start."""
-    given = situation(facts, job.engine)
+    return expected_starts_on(facts, job.engine)[job.id]
+
+
+def expected_starts_on(facts: Facts, engine: str) -> dict[str, Expectation]:
+    """Return when each job that is queued for an engine can be expected to start, by job."""
+    given, queued = situation(facts, engine), [job.id for job in facts.queued if job.engine == engine]
     count = len(given.requests)
     if count > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
-        return Expectation(basis=f"{count} jobs wait and run, too many to forecast while you wait.")
+        return dict.fromkeys(queued, Expectation(basis=f"{count} jobs wait and run, too many to forecast while you wait."))
     told = {one.id: facts.expected.get(one.id) or _by_limit(one) for one in (*facts.active, *facts.queued)}
     anew = [replace(row, starts=0) if row.site is None else row for row in given.requests]  # its next start is what is asked
     with interpreted():
-        found = expected_starts(anew, given.sites, given.policy, given.now_s, given.queues, told)[job.id]
-    at, earliest, latest = (_moment(one, facts.now) for one in (found.start_s, found.earliest_s, found.latest_s))
-    limits = sum(row.name not in facts.expected for row in given.requests)
-    return Expectation(at=at, earliest=earliest, latest=latest, basis=found.reason or _basis(count, limits))
+        found = expected_starts(anew, given.sites, given.policy, given.now_s, given.queues, told)
+    basis = _basis(count, sum(row.name not in facts.expected for row in given.requests))
+    return {job: _expectation(found[job], facts.now, basis) for job in queued}
+
+
+def _expectation(found: Expected, now: datetime, basis: str) -> Expectation:
+    at, earliest, latest = (_moment(one, now) for one in (found.start_s, found.earliest_s, found.latest_s))
+    return Expectation(at=at, earliest=earliest, latest=latest, basis=found.reason or basis)
 
 
 def expected_end(job: Job, expected: RunTime | None) -> Expectation:

@@ -9,25 +9,27 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
-from headwater.compute import jobs, views
+from headwater.compute import floor_pages, jobs, story, views
 from headwater.compute.api import found, wake, why_of
 from headwater.compute.curves import charts
 from headwater.compute.jobs import ENDS, Job, State
 from headwater.compute.views import LogChunk
 from headwater.compute.why import WhyView
-from headwater.core import identity
+from headwater.core import identity, ledger
 from headwater.core.errors import NotFound
 from headwater.core.identity import Actor, Permission
 from headwater.core.web import Update, fragment, live, names_of, page, permitted, platform_of
 
 router = APIRouter(include_in_schema=False)
+router.include_router(floor_pages.router)
 
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
 Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]
 LONGEST_LIST = 200
 WHY_LASTS_S = 5.0
+TAIL_LINES, TAIL_BYTES = 500, 64 << 10
 
 
 @router.get("/jobs")
@@ -44,12 +46,14 @@ def listed(request: Request, actor: Reader, state: Annotated[str, Query(pattern=
 @router.get("/jobs/{job}")
 def shown(request: Request, actor: Reader, job: str) -> Response:
     one = found(request, job, actor, Permission.COMPUTE_READ)
-    chunk = log_of(request, one, 0)
+    since = views.tail_offset(platform_of(request), one, lines=TAIL_LINES, most_bytes=TAIL_BYTES)
+    chunk = log_of(request, one, since)
     may_cancel = one.state not in ENDS and identity.decide(actor, Permission.COMPUTE_CANCEL, one.organisation).allowed
     return page(
         request,
         "compute/job.html",
         log=chunk,
+        log_since=since,
         may_cancel=may_cancel,
         follow=one.state not in ENDS,
         **known(request, one, reason(request, one)),
@@ -60,6 +64,13 @@ def shown(request: Request, actor: Reader, job: str) -> Response:
 def followed(request: Request, actor: Reader, job: str, offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0) -> Response:
     found(request, job, actor, Permission.COMPUTE_READ)
     return live(request, _look(request, actor, job, offset))
+
+
+@router.get("/jobs/{job}/log")
+def whole_log(request: Request, actor: Reader, job: str, attempt: Annotated[int | None, Query(ge=1, le=1 << 30)] = None) -> Response:
+    one = found(request, job, actor, Permission.COMPUTE_READ)
+    path = views.log_file(platform_of(request), one, attempt)
+    return FileResponse(path, media_type="text/plain; charset=utf-8", filename=f"{one.id}.{attempt or one.attempt}.log")
 
 
 @router.post("/jobs/{job}/cancel")
@@ -80,10 +91,13 @@ def known(request: Request, job: Job, why: WhyView | None) -> dict[str, Any]:
     """Return what the templates of one job show."""
     platform = platform_of(request)
     view = views.view(platform, job)
-    names = names_of(request, [job.submitted_by])
+    with platform.db.read() as connection:
+        newest = tuple(ledger.entries(connection, subject=job.id, kind="job.*", limit=story.MOST_ENTRIES, newest_first=True))
+    attempts = story.attempts(reversed(newest))
+    names = names_of(request, [job.submitted_by, *(one.cancel_asked_by for one in attempts if one.cancel_asked_by)])
     facts = json.dumps(view.facts, ensure_ascii=False, indent=2) if view.facts else ""
-    told = {"job": view, "why": why, "by": names[job.submitted_by], "facts": facts, "charts": charts(platform, job)}
-    return told | {"now": platform.clock.now(), "elapsed": elapsed}
+    told: dict[str, Any] = {"job": view, "why": why, "by": names[job.submitted_by], "facts": facts, "charts": charts(platform, job)}
+    return told | {"attempts": attempts, "names": names, "now": platform.clock.now(), "elapsed": elapsed}
 
 
 def elapsed(view: views.JobView, now: datetime) -> float | None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from headwater.compute.jobs import Job, State
+from headwater.compute.jobs import ENDS, Job, State
 from headwater.core import progress
 from headwater.core.errors import NotFound
 from headwater.core.platform import Platform
 
+LOG = "log.txt"
 LONGEST_CHUNK = 256 << 10
+NEWLINE, LONGEST_CHARACTER = 0x0A, 4
+CONTINUATION, FIRST_OF_MANY, FIRST_OF_THREE, FIRST_OF_FOUR = 0x80, 0xC0, 0xE0, 0xF0
+"""Of UTF-8: the least bytes that go on with a character, and that begin one of two or more, three, and four bytes."""
 
 
 class ProgressView(BaseModel):
@@ -63,9 +68,9 @@ class LogChunk(BaseModel):
     ended: bool = Field(description="Whether the job has ended, so that nothing more will come.")
 
 
-def attempt_folder(platform: Platform, job: Job) -> Path:
-    """Return the folder of a job's present attempt, whether or not it exists."""
-    return platform.settings.data_folder / "jobs" / job.key
+def attempt_folder(platform: Platform, job: Job, attempt: int | None = None) -> Path:
+    """Return the folder of a job's present attempt, or of the one named, whether or not it exists."""
+    return platform.settings.data_folder / "jobs" / (job.key if attempt is None else f"{job.id}.{attempt}")
 
 
 def view(platform: Platform, job: Job) -> JobView:
@@ -102,16 +107,55 @@ def view(platform: Platform, job: Job) -> JobView:
 
 
 def log_chunk(platform: Platform, job: Job, *, offset: int, limit: int = LONGEST_CHUNK) -> LogChunk:
-    """Return a part of a job's log from a byte offset. Raises NotFound where it never started."""
-    from headwater.compute.jobs import ENDS
-
-    path = attempt_folder(platform, job) / "log.txt"
+    """Return a part of a job's log from a byte offset; no character is cut. Raises NotFound where it never started."""
+    ended = job.state in ENDS
     try:
-        with path.open("rb") as file:
+        with (attempt_folder(platform, job) / LOG).open("rb") as file:
             file.seek(offset)
-            data = file.read(min(limit, LONGEST_CHUNK))
+            data = file.read(max(LONGEST_CHARACTER, min(limit, LONGEST_CHUNK)))
+            last = ended and not file.peek(1)
     except FileNotFoundError as error:
         if job.attempt == 0:
             raise NotFound(f"Job {job.id} has no log: it has not started.", "Follow it once it runs.") from error
-        data = b""
-    return LogChunk(text=data.decode("utf-8", errors="replace"), next_offset=offset + len(data), ended=job.state in ENDS)
+        data, last = b"", ended
+    data = data if last else data[: len(data) - _cut(data)]
+    return LogChunk(text=data.decode("utf-8", errors="replace"), next_offset=offset + len(data), ended=ended)
+
+
+def log_file(platform: Platform, job: Job, attempt: int | None = None) -> Path:
+    """Return the file of an attempt's log, the present one's where none is named. Raises NotFound where there is none."""
+    path = attempt_folder(platform, job, attempt) / LOG
+    if not path.is_file():
+        raise NotFound(
+            f"There is no log of attempt {job.attempt if attempt is None else attempt} of job {job.id}.", "Look at its attempts."
+        )
+    return path
+
+
+def tail_offset(platform: Platform, job: Job, *, lines: int, most_bytes: int = LONGEST_CHUNK) -> int:
+    """Return where the last lines of a job's log begin, within its last `most_bytes`; 0 where there is no log."""
+    try:
+        with (attempt_folder(platform, job) / LOG).open("rb") as file:
+            size = file.seek(0, SEEK_END)
+            since = max(0, size - most_bytes)
+            file.seek(since)
+            data = file.read(most_bytes)
+    except FileNotFoundError:
+        return 0
+    ends = [place for place in range(len(data) - 1) if data[place] == NEWLINE]
+    if lines <= 0:
+        return since + len(data)
+    if len(ends) >= lines:
+        return since + ends[-lines] + 1
+    return since + (ends[0] + 1 if since and ends else 0)
+
+
+def _cut(data: bytes) -> int:
+    """Return how many bytes at the end are the beginning of a character that is not whole."""
+    for back in range(1, min(LONGEST_CHARACTER, len(data) + 1)):
+        byte = data[-back]
+        if byte >= FIRST_OF_MANY:
+            return back if back < (2 if byte < FIRST_OF_THREE else 3 if byte < FIRST_OF_FOUR else 4) else 0
+        if byte < CONTINUATION:
+            return 0
+    return 0

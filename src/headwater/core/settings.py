@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
     slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
+    sites_file: str = Field(
+        "",
+        description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",
+    )
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )

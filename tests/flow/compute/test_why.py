@@ -129,7 +129,7 @@ def test_it_is_asked_over_http_on_the_page_and_on_the_command_line(site: Platfor
     assert "What would unblock it" in page
     assert "Running jobs ending." in page
     assert "Expected start" in page
-    shown = headwater("compute", "why", f"{graph}.second", "--data", str(site.settings.data_folder))
+    shown = headwater("job", "why", f"{graph}.second", "--data", str(site.settings.data_folder))
     assert shown.returncode == 0, shown.stderr
     assert "asks for 2 CPUs where 0 are free" in " ".join(shown.stdout.split())
     release.touch()

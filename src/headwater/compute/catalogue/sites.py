@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,6 +69,8 @@ class Site:
     owner: str
     region: str
     engine: str
+    latitude: float | None = None
+    longitude: float | None = None
     utc_offset_h: float
     residency: frozenset[str]
     pools: tuple[Pool, ...]
@@ -91,6 +93,11 @@ class Site:
             if band.from_minute <= minute < band.to_minute:
                 return band.fen_per_kwh
         return Unknown(reason=f"{self.id} states no electricity price.")
+
+    def minute_of_day(self, now: datetime) -> int:
+        """Return the minute of the site's local day (0 to 1439)."""
+        local = now.astimezone(timezone(timedelta(hours=self.utc_offset_h)))
+        return local.hour * 60 + local.minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,8 @@ def _site(row: SiteRow, known: Chips) -> Site:
         owner=row.owner,
         region=row.region,
         engine=row.engine,
+        latitude=row.latitude,
+        longitude=row.longitude,
         utc_offset_h=row.utc_offset_h,
         residency=frozenset(row.residency),
         pools=tuple(_pool(pool, known) for pool in row.pool),

@@ -101,6 +101,9 @@ class SiteRow(Row):
     owner: Text
     region: Tag
     engine: Literal["local", "slurm", "kubernetes", "ray", "cloud"]
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Both in degrees, as near as a map of the region needs."""
     utc_offset_h: Annotated[float, Field(ge=-12, le=14)] = 8
     residency: Annotated[list[Tag], Field(min_length=1)]
     pool: Annotated[list[PoolRow], Field(min_length=1)]
@@ -110,6 +113,12 @@ class SiteRow(Row):
     tariff: list[BandRow] = Field(default_factory=list)
     egress_fen_per_gib: AnyFigureRow | None = None
     maintenance: list[MaintenanceRow] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole_place(self) -> SiteRow:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude go together: state both or neither")
+        return self
 
     @field_validator("tariff")
     @classmethod
