@@ -9,6 +9,7 @@ import copy
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ from headwater.framework.program.describe import describe
 from headwater.framework.program.model_spec import ModelSpec
 
 TOLERANCE = 1e-5
+PART = re.compile(r"^(\d+\.)?module\.")
+"""What a part of a pipeline puts before a parameter's name."""
 LOOK_S = 0.2
 
 
@@ -149,7 +152,7 @@ def _gradients(part: nn.Module, alone: nn.Module) -> dict[str, float]:
     worst, count = 0.0, 0
     for name, parameter in part.named_parameters():
         gradient: Any = parameter.grad
-        wanted = known[name.removeprefix("module.")].grad
+        wanted = known[PART.sub("", name)].grad
         assert gradient is not None, f"{name} has no gradient"
         assert wanted is not None
         whole = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
