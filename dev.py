@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 LEAST_PYTHON = (3, 11)
-SYSTEM_PACKAGES = ("postgresql", "chromium", "chromium-driver", "fonts-noto-cjk")
+SYSTEM_PACKAGES = ("postgresql", "chromium", "chromium-driver", "fonts-noto-cjk", "bubblewrap")
 SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "slurmrestd", "slurm-wlm-jwt-plugin", "munge")
 
 

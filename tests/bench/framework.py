@@ -3,14 +3,15 @@
     python3 dev.py bench framework [--check] [--json FILE]
 
 Prediction and ranking read the optional table of published runs beside the repository; without it they are left out.
-The search is whole: every layout of a 70-billion-parameter decoder on 1,024 chips, with reading the model. Not run here:
-the AutoParallel package (meta-pytorch/autoparallel) publishes 15.1 s to build and 36.5 s to solve for an 8B model on 64
-GPUs, over placements of single operators, a space without pipelines, micro-batches and recomputation (its pull request
-438); the two spaces differ, so the figures stand apart.
+The search is whole: every layout of a 70-billion-parameter decoder on 1,024 chips, with reading the model. AutoParallel
+(meta-pytorch/autoparallel) is run beside it where `AUTOPARALLEL` names a checkout of it (with `pulp`), on a space that both
+cover: tensor and data parallelism with sharded states, one micro-batch, no pipeline, no recomputation. It places every single
+operator, ours whole layers, so the two spaces are not the same; nor are the objects of their costs. It needs no accelerator.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -46,6 +47,22 @@ began = time.perf_counter()
 describe(model, [tokens(8192)])
 print(time.perf_counter() - began)
 """
+PEER = Path(__file__).parent / "peers" / "autoparallel_run.py"
+SAME_SPACE = """
+import time
+import torch
+from tests.flow.framework.test_describe import Decoder, tokens
+from headwater.framework.parallel.fleet import Fleet
+from headwater.framework.parallel.search import search
+from headwater.framework.program.describe import describe
+with torch.device("meta"):
+    model = Decoder([({layers}, 8192)], 2048, 16, 16, 32000)
+began = time.perf_counter()
+spec = describe(model, [tokens(1024)])
+whole = dict(global_batch=64, may=lambda space: (space.layouts.pp == 1) & (space.layouts.cp == 1) & (space.layouts.ep == 1))
+search(spec, Fleet.load("32xH100-80"), **whole)
+print(time.perf_counter() - began)
+"""
 
 
 def cold(code: str) -> tuple[float, str]:
@@ -76,6 +93,29 @@ def searched() -> list[Figure]:
         Figure(name="gap by the bound on every layout", value=100 * float(gap), unit="%", at_most=1.0),
         Figure(name="gap of the exact cut by HiGHS", value=100 * proof.gap, unit="%", at_most=1.0, note=pipelined.plan.name),
     ]
+
+
+def beside() -> list[Figure]:
+    """Time AutoParallel and ours on decoders over 4 x 8 chips, each in a cold process of its own."""
+    checkout = os.environ.get("AUTOPARALLEL")
+    if not checkout:
+        print("AUTOPARALLEL names no checkout of meta-pytorch/autoparallel: it is left out.")
+        return []
+    found = []
+    for layers in (2, 8):
+        environment = os.environ | {"PYTHONPATH": checkout}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(PEER), str(layers), "4", "8"], capture_output=True, text=True, env=environment
+        )
+        if done.returncode:
+            print(f"AutoParallel failed: {done.stderr.strip().splitlines()[-1][:200]}")
+            return found
+        built, solved = map(float, done.stdout.split()[-2:])
+        ours = float(cold(SAME_SPACE.format(layers=layers))[1].split()[-1])
+        told = f"{layers} layers, 4 x 8 chips; build {built:.1f} s, solve {solved:.1f} s"
+        found.append(Figure(name=f"AutoParallel, {layers} layers", value=built + solved, unit="s", note=told))
+        found.append(Figure(name=f"ours on tensor and data alone, {layers} layers", value=ours, unit="s", note="describe and search"))
+    return found
 
 
 def predicted() -> list[Figure]:
@@ -131,8 +171,8 @@ def measure() -> list[Figure]:
     """Return every figure."""
     if not PUBLISHED.is_file():
         print(f"{PUBLISHED} is not here: prediction and ranking are left out.")
-        return [*searched(), *correct(), *forms()]
-    return [*searched(), *predicted(), *correct(), *forms()]
+        return [*searched(), *beside(), *correct(), *forms()]
+    return [*searched(), *beside(), *predicted(), *correct(), *forms()]
 
 
 def forms() -> list[Figure]:

@@ -163,4 +163,4 @@ def test_everything_works_without_scripts(console: Console, browser: Open, credi
     window.find_element(By.LINK_TEXT, "evaluate").click()
     assert text(window, "h1") == "evaluate"
     window.find_element(By.CSS_SELECTOR, "form[action='/sign-out'] button").click()
-    assert text(window, "h1") == "Sign in"
+    WebDriverWait(window, 10).until(lambda _: text(window, "h1") == "Sign in")

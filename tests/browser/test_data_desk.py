@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.conftest import Console, Open
 from tests.browser.test_console import complaints, text
@@ -65,6 +66,7 @@ def test_an_application_is_filled_in_and_its_grant_stands_on_the_desk(console: C
         window.find_element(By.CSS_SELECTOR, f"#field-{name} option[value={value}]").click()
     shot(window, "apply")
     window.find_element(By.CSS_SELECTOR, "main form button[type=submit]").click()
+    WebDriverWait(window, 10).until(lambda _: "/cases/new" not in window.current_url)
     case = window.current_url.rpartition("/")[2]
     version = console.api.get(f"/api/cases/{case}").json()["version"]
     assert console.api.post(f"/api/cases/{case}/moves", json={"version": version, "transition": "submit"}).status_code == 200

@@ -27,6 +27,8 @@ class Lazy:
     help: str
     app: str = "app"
     only: str | None = None
+    more: str | None = None
+    """A module with further commands of the same group, which stand on more than the group's room."""
 
 
 COMMANDS = {
@@ -34,7 +36,11 @@ COMMANDS = {
     "up": Lazy(module="headwater.cli.up", only="up", help="Start the server and the console."),
     "admin-link": Lazy(module="headwater.cli.up", only="admin-link", help="Print a one-time link that signs in the administrator."),
     "project": Lazy(module="headwater.projects.commands", help="Check and run project files; look at runs."),
-    "job": Lazy(module="headwater.compute.commands", help="Look at jobs, follow their logs, ask why they wait, cancel them."),
+    "job": Lazy(
+        module="headwater.compute.commands",
+        more="headwater.cli.submitting",
+        help="Hand in commands; look at jobs, follow their logs, ask why they wait, cancel them.",
+    ),
     "data": Lazy(module="headwater.data.commands", help="Public data: catalogue, opening plan, cleaning, privacy, grants, sharing."),
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),
@@ -106,10 +112,18 @@ def load(name: str) -> Any:
     command: Any = typer.main.get_command(getattr(import_module(entry.module), entry.app))
     if entry.only is not None and isinstance(command, TyperGroup):
         command = command.commands[entry.only]
+    if entry.more is not None:
+        command.commands |= _commands(import_module(entry.more).app)
     command.name = name
     command.help = command.help or entry.help
     _add_json(command)
     return command
+
+
+def _commands(app: typer.Typer) -> dict[str, Any]:
+    """Return an app's commands by name, also where it has but one."""
+    found: Any = typer.main.get_command(app)
+    return dict(found.commands) if isinstance(found, TyperGroup) else {found.name: found}
 
 
 def run() -> None:

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from headwater.compute import artifacts, checkpoints, deciding, jobs, pool, reus
 from headwater.compute.admission import allot
 from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.deciding import Decision, Heard, Verdict
+from headwater.compute.figures import Times
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
 from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
@@ -57,6 +59,7 @@ class Dispatcher:
         self.platform = platform
         self.judge = Judge(platform.settings, heard=heard)
         self.engines = dict(engines) if engines is not None else _opened(platform)
+        self.decided, self.started = Times(), 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._noted: dict[str, Capacity] = {}
@@ -118,10 +121,11 @@ class Dispatcher:
         if len(fresh) < len(queued):
             self._wake.set()  # what waited for the reused ones may be queued now
         if fresh:
-            capacity = self._capacity()
+            capacity, began = self._capacity(), time.perf_counter()
             with self.platform.db.read() as connection:
                 made = self.judge.decide(connection, queued=fresh, active=active, capacity=capacity, now=self.platform.clock.now())
             self._carry_out({job.id: job for job in (*fresh, *active)}, made, active)
+            self.decided.note(time.perf_counter() - began)
         return bool(active or queued)
 
     def _capacity(self) -> dict[str, Capacity]:
@@ -240,6 +244,7 @@ class Dispatcher:
 
         self.platform.db.write(record)
         started = [one.job for one in news if one.verdict is Verdict.START]
+        self.started += len(started)
         if started:
             with self.platform.db.read() as connection:
                 fresh = [jobs.get(connection, job) for job in started]

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     local_accelerators: dict[str, int] = Field(
         default_factory=dict, description="Declared accelerators of this machine by chip, such as {h20 = 8}."
     )
+    isolation: str = Field(
+        "none",
+        pattern="^(none|bubblewrap)$",
+        description="How jobs of the local engine are kept from the platform's files: not at all, or by bubblewrap.",
+    )
     engine: str = Field("local", max_length=40, description="Engine that runs jobs where a run names none.")
     slurm: bool = Field(False, description="Use a Slurm cluster as an engine.")
     slurm_url: str = Field("", description="Address of slurmrestd, `http(s)://host:port` or `unix:/path`; empty means Slurm's commands.")

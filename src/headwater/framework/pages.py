@@ -11,6 +11,7 @@ from headwater.core.identity import Actor, Permission
 from headwater.core.web import page, permitted, platform_of
 from headwater.framework.api import BUDGET_S, check_size
 from headwater.framework.chips import matrix
+from headwater.framework.chips.adapter import adapters
 from headwater.framework.parallel.asked import Asked, answered, found
 from headwater.framework.parallel.predict import TERMS
 from headwater.framework.parallel.views import PlansOut
@@ -76,4 +77,5 @@ def record(request: Request, _: Reader, digest: Annotated[str, Path(max_length=8
         found = matrix.entry(platform, connection, digest, platform.clock.now())
     if found is None:
         raise NotFound("That statement holds no calibration record.", "Choose one at /chips.")
-    return page(request, "framework/chip.html", entry=found, told=found.record, columns=matrix.COLUMNS, kinds=matrix.KINDS)
+    gaps = next((one.gaps for one in adapters() if one.vendor == found.record.device.vendor), ())
+    return page(request, "framework/chip.html", entry=found, told=found.record, sources=gaps)

@@ -15,6 +15,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 
 from headwater import __version__
+from headwater.compute.figures import JobFigures
 from headwater.core.pace import Pace
 from headwater.core.platform import Platform
 from headwater.server import guard, openapi, problems
@@ -62,6 +63,7 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
     app.state.platform = platform
     app.state.dispatcher = dispatcher
     app.state.metrics = Metrics()
+    app.state.metrics.add(JobFigures(platform, dispatcher))
     app.state.console = Pages([room for room in ROOMS if _has(f"headwater.{room}")], secure_cookies=platform.settings.secure_cookies)
     app.state.closing = asyncio.Event()
     app.state.pace = Pace(platform.settings.public_requests_per_minute)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -24,6 +25,10 @@ class Metrics:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "OTHER"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(known, route).observe(took_s)
+
+    def add(self, collector: Collector) -> None:
+        """Take in a collector of a room's own figures."""
+        self.registry.register(collector)
 
     def exposition(self) -> bytes:
         """Return all figures in Prometheus's text format."""

@@ -12,8 +12,10 @@ from engine_bench import Bench
 from tests import slurm
 from tests.slurm import Cluster
 
+from headwater.compute.engines import sandbox
 from headwater.compute.work import EngineFactory
 from headwater.core import platform, registry, settings
+from headwater.core.errors import Unavailable
 from headwater.core.registry import Family
 
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
@@ -49,12 +51,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture(params=["local", "platform", "slurm-rest", "slurm-commands"])
+@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Give each engine in turn, Slurm's by both of its ways."""
+    """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways."""
     name, _, way = request.param.partition("-")
     data = tmp_path / "data"
-    if way:
+    if way == "bubblewrap":
+        monkeypatch.setenv("HEADWATER_ISOLATION", way)
+        try:
+            sandbox.check()
+        except Unavailable as error:
+            pytest.skip(str(error))
+    elif way:
         cluster: Cluster = request.getfixturevalue("cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
         data.mkdir()

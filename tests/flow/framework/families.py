@@ -1,4 +1,4 @@
-"""Twelve families of plans on four processes and four on eight, and what they train."""
+"""Families of plans on four processes and on eight, and what they train."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def decoder() -> Case:
     return Case(model=model, inputs=torch.randint(0, 96, (8, 16)), targets=torch.randint(0, 96, (8, 16)), loss=cross_entropy)
 
 
-def plan(*, tp: int = 1, pp: int = 1, dp: int = 1, zero: int = 0, mb: int = 1, again: int = 0, layers: tuple[int, ...] = ()) -> Plan:
+def plan(
+    *, tp: int = 1, pp: int = 1, dp: int = 1, zero: int = 0, mb: int = 1, again: int = 0, layers: tuple[int, ...] = (), vp: int = 1
+) -> Plan:
     """Return a plan of the decoder; `again` layers of every stage are recomputed."""
     counts = layers or (LAYERS // pp,) * pp
     stages = tuple(Stage(layers=count, recomputed=min(again, count)) for count in counts)
-    return Plan(tp=tp, pp=pp, dp=dp, zero=zero, micro_batch=mb, global_batch=8, stages=stages)
+    return Plan(tp=tp, pp=pp, vp=vp, dp=dp, zero=zero, micro_batch=mb, global_batch=8, stages=stages)
 
 
 FOUR = (
@@ -44,5 +46,8 @@ FOUR = (
     plan(pp=2, dp=2, zero=3),
     plan(pp=2, tp=2, mb=2, again=2),
     plan(pp=2, dp=2, zero=2, layers=(3, 1)),
+    plan(pp=2, vp=2, tp=2, again=1),
+    plan(pp=2, vp=2, dp=2, mb=2),
+    plan(pp=2, vp=2, dp=2, zero=3),
 )
 EIGHT = (plan(pp=2, tp=2, dp=2), plan(tp=4, dp=2, zero=3), plan(pp=4, dp=2, zero=2, again=1), plan(pp=2, tp=2, dp=2, zero=3, mb=2))

@@ -41,7 +41,7 @@ def test_a_killed_rank_is_told_and_leaves_no_process_behind() -> None:
     [
         ({"dp": 2, "zero": 1}, "ZeRO 1"),
         ({"cp": 2}, "Context and expert"),
-        ({"pp": 2, "vp": 2}, "Virtual stages"),
+        ({"pp": 2, "vp": 2, "global_batch": 7}, "7 micro-batches do not go through 2 interleaved stages"),
     ],
 )
 def test_a_plan_that_cannot_be_applied_is_refused_with_the_reason(changes: dict[str, int], reason: str) -> None:

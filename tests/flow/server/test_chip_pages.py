@@ -49,6 +49,7 @@ def test_only_what_was_recorded_is_in_the_matrix(site: Platform, browser: TestCl
     detail = browser.get(f"/chips/{digest}?lang=en").text
     assert "300" in detail
     assert "refused" in detail
+    assert "ms-swift issue 7871" in detail  # what sources say of the vendor's chips stands apart from what was shown
 
 
 def test_a_revoked_record_says_so(site: Platform, browser: TestClient, admin: TestClient) -> None:

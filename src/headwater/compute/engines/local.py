@@ -18,7 +18,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from headwater.compute.engines import attempt, leftovers
+from headwater.compute import checkpoints
+from headwater.compute.engines import attempt, leftovers, sandbox
 from headwater.compute.engines.devices import visible_devices
 from headwater.compute.engines.doorbell import Doorbell
 from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Work
@@ -54,8 +55,14 @@ class LocalEngine:
     _runners: ClassVar[dict[Path, int]] = {}
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S) -> None:
-        """Open the engine on a folder; `grace_s` is what an ended job gets to clean up before it is killed."""
+    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S, hidden: Path | None = None) -> None:
+        """Open the engine on a folder; `grace_s` is what an ended job gets to clean up before it is killed.
+
+        With `hidden` every job is shut in, and sees of that folder its own part alone. Raises Unavailable where that cannot be.
+        """
+        if hidden is not None:
+            sandbox.check()
+        self._hidden = hidden.resolve() if hidden is not None else None
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = root.resolve()
         self._store = store
@@ -101,7 +108,8 @@ class LocalEngine:
             with (folder / name).open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         told = {
-            "argv": list(argv),
+            "argv": list(argv if self._hidden is None else self._shut_in(argv, folder, self._hidden, work)),
+            "shut_in": self._hidden is not None,
             "environment": job_environment(work, folder),
             "wall_s": work.resources.wall_s,
             "cpu_s": work.resources.cpu_s,
@@ -110,6 +118,11 @@ class LocalEngine:
             "bell": str(self._bell.path),
         }
         (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
+
+    @staticmethod
+    def _shut_in(argv: Sequence[str], folder: Path, hidden: Path, work: Work) -> tuple[str, ...]:
+        kept = work.environment.get(checkpoints.VARIABLE)
+        return sandbox.shut_in(argv, folder=folder, hidden=hidden, kept=[Path(kept)] if kept else [])
 
     def _start(self, folder: Path, lock: int) -> None:
         """Start the runner in a session of its own, with the lock and nothing else of this process.
@@ -334,8 +347,13 @@ def memory_gib() -> float:
 def _open(platform: Platform) -> LocalEngine:
     try:
         settings = platform.settings
+        hidden = settings.data_folder if settings.isolation == "bubblewrap" else None
         return LocalEngine(
-            root=settings.data_folder / "jobs", store=platform.store, capacity=capacity_of(settings), grace_s=settings.stop_grace_s
+            root=settings.data_folder / "jobs",
+            store=platform.store,
+            capacity=capacity_of(settings),
+            grace_s=settings.stop_grace_s,
+            hidden=hidden,
         )
     except OSError as error:
         raise Unavailable(

@@ -172,7 +172,12 @@ class Runner:
             if pid == 0:
                 return True
             if pid == self.pid:
-                self.status = os.waitstatus_to_exitcode(status)
+                self.status = self._status(status)
+
+    def _status(self, status: int) -> int:
+        """Return the job's exit code, or minus the signal that ended it; of one that is shut in, bwrap tells a signal as 128 and more."""
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if self.work.get("shut_in") and code > 128 else code
 
     def _end_all(self, grace_s: float) -> None:
         if not self._reap():
@@ -180,12 +185,16 @@ class Runner:
         asked: set[int] = set()
         patience_s = time.monotonic() + grace_s
         while self._reap() and time.monotonic() < patience_s:
-            asked |= self._signal_all(signal.SIGTERM, signal.SIGCONT, but=asked)
+            asked |= self._signal_all(signal.SIGTERM, signal.SIGCONT, but=asked | self._shell())
             self._rest(min(TICK_S, patience_s - time.monotonic()))
         while self._reap():
             self._signal_all(signal.SIGSTOP)
             self._signal_all(signal.SIGKILL)
             self._rest(TICK_S / 10)
+
+    def _shell(self) -> set[int]:
+        """Return what must outlive the job that is asked to end: bwrap, with which all in it would be killed at once."""
+        return {self.pid} if self.work.get("shut_in") else set()
 
     def _signal_all(self, *numbers: int, but: Collection[int] = ()) -> set[int]:
         pids = {process.pid for process in self.tree.members(fresh=True)} - set(but)

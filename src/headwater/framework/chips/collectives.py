@@ -17,15 +17,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
-from headwater.core.errors import StepFailed
 from headwater.framework.chips.conformance import DTYPES, Outcome
+from headwater.framework.processes import together
 
 LENGTH = 24
 TIMED_BYTES = (1 << 10, 1 << 16, 1 << 20, 1 << 24)
 FORMATS = ("fp64", "fp32", "bf16", "fp16", "int64")
-LOOK_S = 0.1
 
 
 def run(backend: str, torch_device: str, *, ranks: int = 2, patience_s: float = 120.0) -> tuple[tuple[Outcome, ...], dict[str, float]]:
@@ -34,18 +32,7 @@ def run(backend: str, torch_device: str, *, ranks: int = 2, patience_s: float = 
     Raises StepFailed where a process dies or the time is up; no process is left behind.
     """
     with tempfile.TemporaryDirectory() as folder:
-        started = start_processes(_rank, (folder, backend, torch_device, ranks), nprocs=ranks, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
-        until = time.monotonic() + patience_s
-        try:
-            while not started.join(timeout=LOOK_S):
-                if time.monotonic() > until:
-                    raise StepFailed(f"The collectives did not end in {patience_s:g} s.", "A rank may hang: run fewer, or look at its log.")
-        except (ProcessRaisedException, ProcessExitedException) as error:
-            raise StepFailed(f"A process died: {str(error).strip().splitlines()[-1][:300]}", "Look at its own words above.") from error
-        finally:
-            for process in started.processes:
-                if process.is_alive():
-                    process.kill()
+        together(_rank, (folder, backend, torch_device, ranks), ranks=ranks, patience_s=patience_s, whose="suite")
         told = json.loads((Path(folder) / "told.json").read_text(encoding="utf-8"))
     return tuple(Outcome(**one) for one in told["outcomes"]), told["rates"]
 

@@ -7,9 +7,10 @@ Inside a process group of as many ranks as the plan has chips. Ranks lie pipelin
 - Data parallelism: FSDP2 for every layer; ZeRO 0 as replicas, 2 and 3 as shards kept or freed after the forward pass.
 - Pipeline: a stage is the whole module in which other stages' layers are stood in for: those before it hand on what the
   stage received, the last of its own ends the pass. So position tables and masks that the module makes stay its own.
+  With virtual stages a rank holds several, and they are interleaved.
 
-Refused, as stock torch has no way or the way is experimental: ZeRO 1, context and expert parallelism, virtual stages,
-weights that are shared across a pipeline. Import this module only inside a function: it imports torch.
+Refused, as stock torch has no way or the way is experimental: ZeRO 1, context and expert parallelism, weights that are
+shared across a pipeline. Import this module only inside a function: it imports torch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
@@ -43,8 +44,8 @@ def refusals(model: nn.Module, plan: Plan) -> list[str]:
         found.append("ZeRO 1 is not in stock torch beside DTensor; take 0, 2 or 3.")
     if plan.cp > 1 or plan.ep > 1:
         found.append("Context and expert parallelism are not applied here.")
-    if plan.vp > 1:
-        found.append("Virtual stages are not applied here.")
+    if plan.vp > 1 and plan.micro_batches % max(plan.micro_batches // plan.pp, 1):
+        found.append(f"{plan.micro_batches} micro-batches do not go through {plan.pp} interleaved stages in whole rounds.")
     if plan.scope == "node" and plan.dp > 1:
         found.append("States are sharded over all data ranks here, not within a server.")
     if plan.pp > 1 and len({id(one) for one in model.parameters()}) < sum(1 for _ in model.named_parameters(remove_duplicate=False)):
@@ -107,23 +108,44 @@ def apply(model: nn.Module, plan: Plan, example: torch.Tensor, loss: Loss) -> Pa
         raise BadInput(f"The plan {plan.name} cannot be applied to {type(model).__name__}: {' '.join(against)}", "Choose another plan.")
     mesh = init_device_mesh("cpu", (plan.pp, plan.dp, plan.tp), mesh_dim_names=("pp", "dp", "tp"))
     orders = linear_orders(model, [example[: plan.micro_batch]])
+    again = plan.stages[mesh.get_local_rank("pp")].recomputed
+    parts = []
+    for own in shares(plan, mesh.get_local_rank("pp")):
+        parts.append(_part(model, plan, mesh, own, orders, again))
+        again = max(0, again - len(own))
+    whole = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
+    schedule = None if plan.pp == 1 else _schedule(parts, plan, mesh, loss)
+    return Parallel(plan=plan, part=whole, mesh=mesh, schedule=schedule, loss=loss)
+
+
+def shares(plan: Plan, rank: int) -> list[range]:
+    """Return the layers that a rank of the pipeline holds: one stretch, or one for each of its virtual stages, in their order.
+
+    A stage's layers are shared out over its virtual stages, the first getting one more where they do not divide.
+    """
+    held = [[stage.layers // plan.vp + (turn < stage.layers % plan.vp) for stage in plan.stages] for turn in range(plan.vp)]
+    found, start = [], 0
+    for counts in held:
+        for at, count in enumerate(counts):
+            if at == rank:
+                found.append(range(start, start + count))
+            start += count
+    return found
+
+
+def _part(model: nn.Module, plan: Plan, mesh: DeviceMesh, own: range, orders: Sequence[LinearOrder], again: int) -> nn.Module:
+    """Return the module with only the layers of `own`, the first `again` of them recomputed, cut and sharded as planned."""
     part = copy.deepcopy(model)
     layers = repeated_layers(part)
-    start = sum(stage.layers for stage in plan.stages[: mesh.get_local_rank("pp")])
-    stage = plan.stages[mesh.get_local_rank("pp")]
-    own = layers[start : start + stage.layers]
-    for at, layer in enumerate(own):
+    for at, layer in enumerate(layers[own.start : own.stop]):
         if plan.tp > 1:
-            _cut_tensors(layer, orders[start + at], mesh["tp"])
-        if at < stage.recomputed:
+            _cut_tensors(layer, orders[own.start + at], mesh["tp"])
+        if at < again:
             _recompute(layer)
-    whole: nn.Module = part
-    if plan.pp > 1:
-        whole = _Stage(part, layers, range(start, start + stage.layers))
+    whole: nn.Module = _Stage(part, layers, own) if plan.pp > 1 else part
     if plan.dp > 1:
-        _shard(whole, own, plan, mesh)
-    schedule = None if plan.pp == 1 else _schedule(whole, plan, mesh, loss)
-    return Parallel(plan=plan, part=whole, mesh=mesh, schedule=schedule, loss=loss)
+        _shard(whole, layers[own.start : own.stop], plan, mesh)
+    return whole
 
 
 def _cut_tensors(layer: nn.Module, order: LinearOrder, mesh: DeviceMesh) -> None:
@@ -219,10 +241,13 @@ def _replicas(plan: Plan) -> DeviceMesh:
     return mesh["replicate", "shard"]
 
 
-def _schedule(whole: nn.Module, plan: Plan, mesh: DeviceMesh, loss: Loss) -> Any:
-    """Return the one-forward-one-backward schedule; its first step also sends ahead the shapes that stages hand on."""
-    stage = PipelineStage(whole, mesh.get_local_rank("pp"), plan.pp, torch.device("cpu"), group=mesh.get_group("pp"))
-    return Schedule1F1B(stage, plan.micro_batches, loss_fn=loss, scale_grads=True)
+def _schedule(parts: Sequence[nn.Module], plan: Plan, mesh: DeviceMesh, loss: Loss) -> Any:
+    """Return the one-forward-one-backward schedule, interleaved over virtual stages; its first step also sends ahead the shapes."""
+    group, count, rank = mesh.get_group("pp"), plan.pp * plan.vp, mesh.get_local_rank("pp")
+    stages = [PipelineStage(part, turn * plan.pp + rank, count, torch.device("cpu"), group=group) for turn, part in enumerate(parts)]
+    if len(stages) == 1:
+        return Schedule1F1B(stages[0], plan.micro_batches, loss_fn=loss, scale_grads=True)
+    return ScheduleInterleaved1F1B(list(stages), plan.micro_batches, loss_fn=loss, scale_grads=True)
 
 
 class _Ended(Exception):

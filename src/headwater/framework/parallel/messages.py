@@ -6,7 +6,7 @@ How often stock torch sends what, besides the sizes that the cost model counts t
 - ZeRO 0 adds up all gradients once a step;
 - ZeRO 2 and 3 without a pipeline gather and scatter everything for each micro-batch, ZeRO 3 gathering layers twice;
   in a pipeline they scatter once a step and gather once, ZeRO 3 layers once more for each micro-batch;
-- a stage hands the residual stream on, and its gradient back, for each micro-batch.
+- a stage, and each of its virtual ones, hands the residual stream on, and its gradient back, for each micro-batch.
 Numbers are 32-bit. Embedding and head are not cut into tensors.
 """
 
@@ -65,6 +65,6 @@ def _scatters(plan: Plan, whole: float) -> float:
 
 
 def _sends(plan: Plan, work: LayerWork, stage: int) -> float:
-    neighbours = int(stage > 0) + int(stage < plan.pp - 1)
+    neighbours = 2 * plan.vp - int(stage == 0) - int(stage == plan.pp - 1)
     stream = float(work.boundary_bytes.item()) * plan.tp * SINGLE / HALF
     return plan.micro_batches * neighbours * stream

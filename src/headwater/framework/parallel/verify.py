@@ -9,8 +9,8 @@ import copy
 import json
 import logging
 import os
+import re
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,20 +19,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
-from headwater.core.errors import StepFailed
 from headwater.framework.parallel.apply import Loss, apply
 from headwater.framework.parallel.counted import Counted
 from headwater.framework.parallel.fleet import Fleet
 from headwater.framework.parallel.messages import expected
 from headwater.framework.parallel.plan import Plan
 from headwater.framework.parallel.predict import layout_of
+from headwater.framework.processes import together
 from headwater.framework.program.describe import describe
 from headwater.framework.program.model_spec import ModelSpec
 
 TOLERANCE = 1e-5
-LOOK_S = 0.2
+PART = re.compile(r"^(\d+\.)?module\.")
+"""What a part of a pipeline puts before a parameter's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +74,9 @@ def verify(make: Callable[[], Case], plans: Sequence[Plan], *, patience_s: float
     """
     with tempfile.TemporaryDirectory() as folder:
         arguments = (folder, make, list(plans))
-        started = start_processes(_rank, arguments, nprocs=plans[0].chips, join=False, start_method="spawn")  # type: ignore[no-untyped-call]
-        _wait(started, patience_s)
+        together(_rank, arguments, ranks=plans[0].chips, patience_s=patience_s, whose="plan")
         told = json.loads((Path(folder) / "checks.json").read_text(encoding="utf-8"))
     return [Check(**one) for one in told]
-
-
-def _wait(started: Any, patience_s: float) -> None:
-    until = time.monotonic() + patience_s
-    try:
-        while not started.join(timeout=LOOK_S):
-            if time.monotonic() > until:
-                raise StepFailed(f"The processes did not end in {patience_s:g} s.", "Allow more time, or verify fewer plans at once.")
-    except (ProcessRaisedException, ProcessExitedException) as error:
-        raise StepFailed(f"A process of the plan failed: {str(error).strip().splitlines()[-1]}", "Look at its own words above.") from error
-    finally:
-        for process in started.processes:
-            if process.is_alive():
-                process.kill()
 
 
 def _rank(rank: int, folder: str, make: Callable[[], Case], plans: Sequence[Plan]) -> None:
@@ -149,7 +134,7 @@ def _gradients(part: nn.Module, alone: nn.Module) -> dict[str, float]:
     worst, count = 0.0, 0
     for name, parameter in part.named_parameters():
         gradient: Any = parameter.grad
-        wanted = known[name.removeprefix("module.")].grad
+        wanted = known[PART.sub("", name)].grad
         assert gradient is not None, f"{name} has no gradient"
         assert wanted is not None
         whole = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient

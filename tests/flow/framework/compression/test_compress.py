@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from headwater.framework.compression.engine import Given
 from headwater.framework.compression.engines.pruning import prune
 from headwater.framework.program.frozen import freeze
 from headwater.framework.runtimes.onnx import open_folder
+from headwater.framework.training.tasks.language import Decoder, Shape
 
 ROWS, CLASSES = 600, 4
 
@@ -62,6 +64,7 @@ def made(trained: tuple[nn.Module, Any, Any], tmp_path_factory: pytest.TempPathF
 def test_every_engine_that_is_here_gives_measured_candidates(made: tuple[ParetoSet, Path]) -> None:
     found, _ = made
     assert {point.engine for point in found.points} == {"onnxruntime", "nncf", "torchao", "pruning", "distillation"}
+    assert found.absent["llmcompressor"] == "nothing here that it applies to"
     assert all(point.size_bytes > 0 and point.latency_ms > 0 and point.receipt["machine"] for point in found.points)
     assert min(point.size_bytes for point in found.points) < found.before_bytes / 3
 
@@ -122,3 +125,21 @@ def test_pruning_takes_the_units_that_weigh_least() -> None:
         prune(model, "9", "2", 0.5)
     with pytest.raises(BadInput, match="'1' is a ReLU"):
         prune(model, "1", "2", 0.5)
+
+
+def test_llm_compressor_is_tried_where_it_is_installed_and_named_where_it_is_not(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Decoder(Shape(layers=1, width=128, heads=2, window=32)).eval()
+    tokens = torch.randint(0, 256, (4, 16))
+    given = Given(program=freeze(model, [tokens], dynamic=[{0: ("n", 1, 64), 1: ("t", 2, 64)}]))
+    exact = model(tokens).detach().numpy()
+
+    def near(ask: Any) -> Measure:
+        return Measure(value=float(np.corrcoef(ask(tokens.numpy())[0].ravel(), exact.ravel())[0, 1]), n=exact.size)
+
+    found = compress(given, near, floor=0.9, folder=tmp_path / "s", engines=["llmcompressor", "onnxruntime"], rounds=3)
+    if importlib.util.find_spec("llmcompressor") is None:
+        assert "'llmcompressor' is not installed" in found.absent["llmcompressor"]
+        return
+    (eight,) = [one for one in found.points if one.engine == "llmcompressor" and one.setting == "int8-weights"]
+    assert eight.metric > 0.99

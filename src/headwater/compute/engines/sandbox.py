@@ -1,0 +1,37 @@
+"""A job shut in by bubblewrap: it sees the machine read-only, its own folder, and nothing else of the data folder.
+
+So it reads neither the platform's database nor its keys, nor another job's files; it sees no process but its own, and holds no
+capability, also where the server runs as root. Devices stay visible, since accelerators are among them, and so does the network.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from headwater.core.errors import Unavailable
+
+PROGRAM = "bwrap"
+PATIENCE_S = 10.0
+
+
+def shut_in(argv: Sequence[str], *, folder: Path, hidden: Path, kept: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Return a command that runs `argv` in `folder` with `hidden` empty but for `folder` and what is `kept` of it."""
+    opened = [part for path in (folder, *kept) for part in ("--bind", str(path), str(path))]
+    apart = ("--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-drop", "ALL")
+    seen = ("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", str(hidden))
+    return (PROGRAM, *apart, *seen, *opened, "--chdir", str(folder), "--", *argv)
+
+
+def check() -> None:
+    """Raise Unavailable where bubblewrap is not installed, or this machine does not let it make namespaces."""
+    if shutil.which(PROGRAM) is None:
+        raise Unavailable("isolation is 'bubblewrap', and bwrap is not installed.", "Install bubblewrap, or set isolation to 'none'.")
+    tried = subprocess.run(
+        [PROGRAM, "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true"], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    if tried.returncode:
+        hint = "Allow user namespaces, or set isolation to 'none'."
+        raise Unavailable(f"bubblewrap cannot shut jobs in here: {tried.stderr.strip()[:200]}.", hint)
