@@ -15,8 +15,10 @@ from sqlalchemy import Connection, func, select
 
 from headwater.compute import jobs, pool
 from headwater.compute.jobs import ON_ENGINE, State
+from headwater.compute.work import Capacity
 from headwater.core.ledger import ledger_head
 from headwater.core.platform import Platform
+from headwater.core.steps import Resources
 
 if TYPE_CHECKING:
     from headwater.compute.dispatcher import Dispatcher
@@ -110,18 +112,20 @@ def _waiting(connection: Connection, platform: Platform) -> Iterator[Any]:
 
 def _held(connection: Connection) -> Iterator[Any]:
     """Yield what engines have, and what jobs on them hold of it: CPUs, GiB, and accelerators by chip."""
-    has: dict[tuple[str, str], float] = {}
-    for name, whole in pool.noted(connection).items():
-        has |= {(name, "cpu"): whole.cpus, (name, "memory_gib"): whole.memory_gib}
-        has |= {(name, chip): float(count) for chip, count in whole.accelerators.items()}
-    holds: dict[tuple[str, str], float] = defaultdict(float, dict.fromkeys(has, 0.0))
+    has = {key: amount for name, whole in pool.noted(connection).items() for key, amount in _by_resource(name, whole)}
+    here: dict[str, list[Resources]] = defaultdict(list)
     for job in jobs.in_states(connection, ON_ENGINE):
-        asked = job.spec.resources
-        for kind, amount in (("cpu", asked.cpus), ("memory_gib", asked.memory_gib), *asked.accelerators.items()):
-            holds[job.engine, kind] += amount
+        here[job.engine].append(job.spec.resources)
+    holds = dict.fromkeys(has, 0.0) | {key: amount for name, held in here.items() for key, amount in _by_resource(name, pool.total(held))}
     labels = ("engine", "resource")
     yield _gauge("headwater_engine_capacity", "What an engine may give to jobs.", labels, has)
     yield _gauge("headwater_engine_held", "What jobs on an engine hold.", labels, holds)
+
+
+def _by_resource(engine: str, amounts: Capacity) -> list[tuple[tuple[str, str], float]]:
+    """Return amounts by engine and resource."""
+    plain = {"cpu": amounts.cpus, "memory_gib": amounts.memory_gib, **amounts.accelerators}
+    return [((engine, resource), float(amount)) for resource, amount in plain.items()]
 
 
 def _decisions(dispatcher: Dispatcher) -> Iterator[Any]:

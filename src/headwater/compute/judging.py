@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from headwater.compute import deciding, prediction, quotas, usage
+from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
-from headwater.compute.jobs import Job
+from headwater.compute.jobs import ON_ENGINE, Job
 from headwater.compute.policy_file import PolicyFile
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
@@ -50,19 +50,33 @@ class Judge:
         self, connection: Connection, *, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity], now: datetime
     ) -> tuple[Decision, ...]:
         """Return what becomes of each queued job, and which running ones are to stop."""
-        policy = self.policy
-        expected = self.expected(connection, (*queued, *active)) if policy.estimates.source == "history" else {}
-        facts = Facts(
+        told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
+        return deciding.decisions(self._facts(connection, queued, active, capacity, told, now), self._heard)
+
+    def facts(self, connection: Connection, *, queued: Sequence[Job], now: datetime) -> Facts:
+        """Return what is decided by for those who ask why: what runs and what there is as recorded, run times whatever the policy reads."""
+        active = jobs.in_states(connection, ON_ENGINE)
+        return self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
+
+    def _facts(
+        self,
+        connection: Connection,
+        queued: Sequence[Job],
+        active: Sequence[Job],
+        capacity: Mapping[str, Capacity],
+        expected: Mapping[str, RunTime],
+        now: datetime,
+    ) -> Facts:
+        return Facts(
             now=now,
             queued=queued,
             active=active,
             capacity=capacity,
             quotas=quotas.listed(connection),
-            policy=policy,
+            policy=self.policy,
             expected=expected,
             used=self.used(connection, now),
         )
-        return deciding.decisions(facts, self._heard)
 
     def used(self, connection: Connection, now: datetime) -> dict[str, float]:
         """Return what organisations have used of late, where the policy shares by it."""

@@ -7,7 +7,7 @@ CPUs and memory of the same host, so that none is given out twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import JSON, Column, Connection, Float, String, Table, delete, insert, select
@@ -69,6 +69,17 @@ def units_of(asked: Resources) -> int:
 def normalised_units(asked: Resources) -> float:
     """Return the units that a job counts as in quotas and shares: accelerators, or CPUs where it asks for none."""
     return float(max(asked.accelerators.values(), default=0) or cpu_milli(asked) / MILLI)
+
+
+def total(held: Iterable[Resources]) -> Capacity:
+    """Return what jobs hold in all."""
+    asked = tuple(held)
+    chips = sorted({chip for one in asked for chip, count in one.accelerators.items() if count > 0})
+    return Capacity(
+        cpus=sum(one.cpus for one in asked),
+        memory_gib=sum(one.memory_gib for one in asked),
+        accelerators={chip: sum(one.accelerators.get(chip, 0) for one in asked) for chip in chips},
+    )
 
 
 def at_least(whole: Capacity, held: Sequence[Resources]) -> Capacity:

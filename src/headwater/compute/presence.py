@@ -124,15 +124,14 @@ def assembled(
 
 
 def _site(name: str, number: int, whole: Capacity | None, here: Sequence[Job], queued: int, facts: Site | None, now: datetime) -> SiteNow:
+    held = pool.total(job.spec.resources for job in here)
     return SiteNow(
         id=name,
         number=number,
         state=SiteState.UNSEEN if whole is None else SiteState.ACTIVE if whole.cpus > 0 else SiteState.EMPTY,
-        chips=_declared(facts) if whole is None else _chips(whole, here),
-        cpus=None if whole is None else Use(what="cpu", held=sum(job.spec.resources.cpus for job in here), whole=whole.cpus),
-        memory=None
-        if whole is None
-        else Use(what="memory", held=sum(job.spec.resources.memory_gib for job in here), whole=whole.memory_gib),
+        chips=_declared(facts) if whole is None else _chips(whole, held),
+        cpus=None if whole is None else Use(what="cpu", held=held.cpus, whole=whole.cpus),
+        memory=None if whole is None else Use(what="memory", held=held.memory_gib, whole=whole.memory_gib),
         running=len(here),
         queued=queued,
         price=Unknown(reason=UNDESCRIBED) if facts is None else facts.fen_per_kwh(facts.minute_of_day(now)),
@@ -141,11 +140,9 @@ def _site(name: str, number: int, whole: Capacity | None, here: Sequence[Job], q
     )
 
 
-def _chips(whole: Capacity, here: Sequence[Job]) -> tuple[Use, ...]:
-    held: Counter[str] = Counter()
-    for job in here:
-        held.update(job.spec.resources.accelerators)
-    return tuple(Use(what=chip, held=held[chip], whole=whole.accelerators.get(chip, 0)) for chip in sorted({*whole.accelerators, *+held}))
+def _chips(whole: Capacity, held: Capacity) -> tuple[Use, ...]:
+    there, taken = whole.accelerators, held.accelerators
+    return tuple(Use(what=chip, held=taken.get(chip, 0), whole=there.get(chip, 0)) for chip in sorted({*there, *taken}))
 
 
 def _declared(facts: Site | None) -> tuple[Use, ...]:

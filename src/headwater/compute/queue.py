@@ -8,16 +8,16 @@ handed in, each with the reason that the dispatcher recorded last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from headwater.compute import deciding, jobs, pool, quotas
+from headwater.compute import deciding, jobs
 from headwater.compute.deciding import Decision, Verdict
 from headwater.compute.expecting import MOST_JOBS, Expectation, expected_starts_on
-from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.jobs import Job, State
 from headwater.compute.judging import Judge
 from headwater.compute.situation import Facts
 
@@ -69,8 +69,10 @@ def look(connection: Connection, judge: Judge, wanted: Wanted, *, scopes: Iterab
     limit, offset = (None, None) if forecast else (wanted.limit, wanted.offset)
     query = select(jobs.jobs).where(*fitting).order_by(*OLDEST_FIRST).limit(limit).offset(offset)
     found = tuple(map(jobs.from_row, connection.execute(query)))
-    facts = _facts(connection, judge, now) if forecast and found else None
-    rows = _forecast(found, facts) if facts is not None else tuple(_recorded(job, now, total) for job in found)
+    if forecast and found:
+        rows = _forecast(found, judge.facts(connection, queued=jobs.in_states(connection, {State.QUEUED}, limit=MOST_JOBS), now=now))
+    else:
+        rows = tuple(_recorded(job, now, total) for job in found)
     told = any(row.start.at is not None for row in rows)
     if forecast:
         rows = rows[wanted.offset : wanted.offset + wanted.limit]
@@ -103,20 +105,6 @@ def _count(connection: Connection, *conditions: Any) -> int:
     return int(connection.execute(select(func.count()).select_from(jobs.jobs).where(*conditions)).scalar_one())
 
 
-def _facts(connection: Connection, judge: Judge, now: datetime) -> Facts:
-    queued, active = jobs.in_states(connection, {State.QUEUED}, limit=MOST_JOBS), jobs.in_states(connection, ON_ENGINE)
-    return Facts(
-        now=now,
-        queued=queued,
-        active=active,
-        capacity=pool.noted(connection),
-        quotas=quotas.listed(connection),
-        policy=judge.policy,
-        expected=judge.expected(connection, (*queued, *active)),
-        used=judge.used(connection, now),
-    )
-
-
 def _forecast(found: Sequence[Job], facts: Facts) -> tuple[Waiting, ...]:
     """Return jobs as the policy decides about them now, in the order of their expected starts."""
     if not facts.capacity:
@@ -134,17 +122,8 @@ def _starts(facts: Facts, engine: str, never: set[str]) -> dict[str, Expectation
     whole = facts.capacity.get(engine)
     if whole is None or whole.cpus <= 0:
         return {}
-    able = Facts(
-        now=facts.now,
-        queued=tuple(job for job in facts.queued if job.id not in never and job.engine == engine),
-        active=facts.active,
-        capacity=facts.capacity,
-        quotas=facts.quotas,
-        policy=facts.policy,
-        expected=facts.expected,
-        used=facts.used,
-    )
-    return expected_starts_on(able, engine)
+    able = tuple(job for job in facts.queued if job.id not in never and job.engine == engine)
+    return expected_starts_on(replace(facts, queued=able), engine)
 
 
 def _decided(job: Job, one: Decision, starts: Mapping[str, Expectation], now: datetime) -> Waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from datetime import datetime
 from os import SEEK_END
 from pathlib import Path
@@ -17,8 +18,6 @@ from headwater.core.platform import Platform
 LOG = "log.txt"
 LONGEST_CHUNK = 256 << 10
 NEWLINE, LONGEST_CHARACTER = 0x0A, 4
-CONTINUATION, FIRST_OF_MANY, FIRST_OF_THREE, FIRST_OF_FOUR = 0x80, 0xC0, 0xE0, 0xF0
-"""Of UTF-8: the least bytes that go on with a character, and that begin one of two or more, three, and four bytes."""
 
 
 class ProgressView(BaseModel):
@@ -118,8 +117,10 @@ def log_chunk(platform: Platform, job: Job, *, offset: int, limit: int = LONGEST
         if job.attempt == 0:
             raise NotFound(f"Job {job.id} has no log: it has not started.", "Follow it once it runs.") from error
         data, last = b"", ended
-    data = data if last else data[: len(data) - _cut(data)]
-    return LogChunk(text=data.decode("utf-8", errors="replace"), next_offset=offset + len(data), ended=ended)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text = decoder.decode(data, final=last)
+    begun, _ = decoder.getstate()
+    return LogChunk(text=text, next_offset=offset + len(data) - len(begun), ended=ended)
 
 
 def log_file(platform: Platform, job: Job, attempt: int | None = None) -> Path:
@@ -148,14 +149,3 @@ def tail_offset(platform: Platform, job: Job, *, lines: int, most_bytes: int = L
     if len(ends) >= lines:
         return since + ends[-lines] + 1
     return since + (ends[0] + 1 if since and ends else 0)
-
-
-def _cut(data: bytes) -> int:
-    """Return how many bytes at the end are the beginning of a character that is not whole."""
-    for back in range(1, min(LONGEST_CHARACTER, len(data) + 1)):
-        byte = data[-back]
-        if byte >= FIRST_OF_MANY:
-            return back if back < (2 if byte < FIRST_OF_THREE else 3 if byte < FIRST_OF_FOUR else 4) else 0
-        if byte < CONTINUATION:
-            return 0
-    return 0

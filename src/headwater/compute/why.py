@@ -12,10 +12,10 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from headwater.compute import deciding, jobs, pool, quotas
+from headwater.compute import deciding, jobs
 from headwater.compute.deciding import Decision, Verdict
 from headwater.compute.expecting import Expectation, expected_end, expected_start
-from headwater.compute.jobs import ENDS, GOOD_ENDS, ON_ENGINE, Job, State
+from headwater.compute.jobs import ENDS, GOOD_ENDS, Job, State
 from headwater.compute.judging import Judge
 from headwater.compute.situation import Facts
 from headwater.core.errors import BadInput, NotFound
@@ -160,18 +160,9 @@ def _decided(facts: Facts, job: Job) -> tuple[Decision, Expectation]:
 
 
 def _facts(platform: Platform, connection: Connection, job: Job, judge: Judge) -> Facts:
-    queued, active = jobs.in_states(connection, {State.QUEUED}, limit=LOOKED_AT), jobs.in_states(connection, ON_ENGINE)
+    queued = jobs.in_states(connection, {State.QUEUED}, limit=LOOKED_AT)
     queued = queued if any(one.id == job.id for one in queued) else (*queued, job)
-    return Facts(
-        now=platform.clock.now(),
-        queued=queued,
-        active=active,
-        capacity=pool.noted(connection),
-        quotas=quotas.listed(connection),
-        policy=judge.policy,
-        expected=judge.expected(connection, (*queued, *active)),
-        used=judge.used(connection, platform.clock.now()),
-    )
+    return judge.facts(connection, queued=queued, now=platform.clock.now())
 
 
 def _before(one: Job, other: Job) -> bool:

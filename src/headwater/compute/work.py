@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from pydantic import BaseModel, ConfigDict
+
 from headwater.core.steps import Resources
 
 if TYPE_CHECKING:
@@ -136,6 +138,12 @@ class Engine(Protocol):
         ...
 
 
+class SiteOptions(BaseModel):
+    """Base of what a registered site may state about its engine: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFactory:
     """The member that an engine plug-in offers: it opens the engine for a platform."""
@@ -144,6 +152,13 @@ class EngineFactory:
     open: Callable[[Platform], Engine]
     wanted: Callable[[Settings], bool] = lambda _: True
     """Tells from the settings whether a platform uses this engine."""
+    options: type[SiteOptions] = SiteOptions
+    """What a site that is registered with this engine may state, such as its address."""
+    site: Callable[[Platform, str, Any], Engine] | None = None
+    """Opens the engine of a registered site: its name, which the engine takes as its own, and its `options`.
+
+    None: there is but one of this engine, and no sites of it can be registered. Raises Unavailable where the site does not answer.
+    """
 
     def __call__(self, platform: Platform) -> Engine:
         return self.open(platform)

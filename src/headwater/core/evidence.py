@@ -118,6 +118,21 @@ def check(connection: Connection, keyring: Keyring, held: Held, *, now: datetime
     return told
 
 
+def objection(connection: Connection, keyring: Keyring, held: Held, *, now: datetime) -> str:
+    """Return why a statement is not valid now; nothing where it is."""
+    try:
+        check(connection, keyring, held, now=now)
+    except BadStatement as error:
+        return error.what
+    return ""
+
+
+def signers(keyring: Keyring, held: Held) -> tuple[str, ...]:
+    """Return the names of the trusted keys that signed, and the ids of keys that are not trusted here."""
+    names = {statement.key_id(key.public): key.name for key in keyring.trusted()}
+    return tuple(names.get(key, key) for key, _ in held.envelope.signatures)
+
+
 def valid(
     connection: Connection, keyring: Keyring, artifact: str, predicate_type: str, *, now: datetime
 ) -> tuple[Held | None, tuple[str, ...]]:

@@ -98,7 +98,7 @@ def one_statement(request: Request, actor: StatementReader, digest: str) -> Resp
         one=one,
         told=one.held.statement,
         predicate=json.dumps(dict(one.held.statement.predicate), ensure_ascii=False, indent=2),
-        signers=records.signers(platform, one.held),
+        signers=evidence.signers(platform.keyring, one.held),
         may_revoke=may_revoke and one.held.statement.predicate_type != statement.REVOCATION,
     )
 

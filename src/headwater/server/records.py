@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from headwater.core import evidence, ledger, statement
+from headwater.core import evidence, ledger
 from headwater.core.db import Database
-from headwater.core.errors import BadStatement, Broken
+from headwater.core.errors import Broken
 from headwater.core.evidence import Held
 from headwater.core.ledger import Entry, ledger_entry
 from headwater.core.platform import Platform
@@ -96,17 +96,8 @@ def about(platform: Platform, connection: Connection, artifact: str) -> tuple[We
 
 def weigh(platform: Platform, connection: Connection, held: Held) -> Weighed:
     """Return a statement with whether it is valid now."""
-    try:
-        evidence.check(connection, platform.keyring, held, now=platform.clock.now())
-    except BadStatement as error:
-        return Weighed(held=held, valid=False, why=error.what)
-    return Weighed(held=held, valid=True)
-
-
-def signers(platform: Platform, held: Held) -> tuple[str, ...]:
-    """Return the names of the trusted keys that signed, and the ids of keys that are not trusted here."""
-    names = {statement.key_id(key.public): key.name for key in platform.keyring.trusted()}
-    return tuple(names.get(key, key) for key, _ in held.envelope.signatures)
+    why = evidence.objection(connection, platform.keyring, held, now=platform.clock.now())
+    return Weighed(held=held, valid=not why, why=why)
 
 
 def payload(held: Held) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,11 +66,24 @@ def handed_in(site: Platform, chance: random.Random) -> str:
     return "g-city"
 
 
+def resume(state: Any, world: Any, now_s: float) -> None:
+    """Note when the jobs that run now will end, and that nobody else is still to come."""
+    from headwater.compute.scheduler.state import RUNNING
+    from headwater.compute.twin.simulate_kernel import ARRIVED, open_segment, push
+
+    jobs_here = state.jobs
+    world.counts[ARRIVED] = len(jobs_here)
+    for job in np.flatnonzero(jobs_here.state == RUNNING):
+        open_segment(world, job, jobs_here.site[job], jobs_here.units[job], now_s)
+        left = max(world.truth.duration_s[job] - jobs_here.attained_s[job], 0.0)
+        world.truth.end_s[job] = now_s + jobs_here.overhead_s[job] + left / jobs_here.rate[job]
+        push(world, world.truth.end_s[job], job)
+
+
 def twin_decides(given: Situation) -> tuple[list[tuple[str, str]], set[str]]:
     """Return the starts in order, and the stops, of the twin's clock on its first moment from this situation on."""
     from headwater.compute.scheduler.snapshot_kernel import take_in
     from headwater.compute.scheduler.state import RUNNING
-    from headwater.compute.twin.forecast_kernel import resume
     from headwater.compute.twin.simulate_kernel import CHANGE, LOGGED, MOMENT, SEGMENT, TRUTH, World, advance
 
     state, rules, count = snapshot(given.requests, given.sites, given.queues, given.now_s), given.policy.rules(), len(given.requests)

@@ -12,14 +12,12 @@ suite, run there, shows that it holds.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.registry import Family
+from headwater.framework.parallel.chips import catalogue
 
 if TYPE_CHECKING:
     from headwater.framework.chips.calibrate import Figure
@@ -160,14 +158,6 @@ def seen(adapter: Adapter) -> tuple[Device, ...]:
             chip = adapter.chip_of(name, gib)
             told.append(Device(torch_device=f"{adapter.torch_device}:{index}", name=name, chip=chip, memory_gib=gib))
     return tuple(told)
-
-
-@cache
-def catalogue() -> Mapping[str, dict[str, Any]]:
-    """Return the rows of the catalogue of chips by id."""
-    text = files("headwater").joinpath("compute", "catalogue", "chips.toml").read_text(encoding="utf-8")
-    rows = tomllib.loads(text)["chip"]
-    return {"/".join(part for part in (row["vendor"], row["model"], row.get("variant", "")) if part): row for row in rows}
 
 
 def _squeezed(text: str) -> str:

@@ -10,10 +10,10 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from headwater.core import evidence, statement
-from headwater.core.errors import BadInput, BadStatement
+from headwater.core.errors import BadInput
 from headwater.core.platform import Platform
 from headwater.framework.chips.adapter import Adapter, adapters
-from headwater.framework.chips.record import RecordRow
+from headwater.framework.chips.record import RecordRow, claim
 
 MOST_RECORDS = 500
 COLUMNS = ("fp64", "fp32", "bf16", "fp16", "fp8", "int64")
@@ -72,17 +72,11 @@ def entry(platform: Platform, connection: Connection, digest: str, now: datetime
     """Return one record by its statement's digest, or None where the statement holds none that can be read. Raises NotFound."""
     one = evidence.get(connection, digest)
     try:
-        evidence.check(connection, platform.keyring, one, now=now)
-        why = ""
-    except BadStatement as error:
-        why = error.what
-    names = {statement.key_id(key.public): key.name for key in platform.keyring.trusted()}
-    signers = tuple(names.get(key, key[:12]) for key, _ in one.envelope.signatures)
-    try:
         told = RecordRow.model_validate(dict(one.statement.predicate))
     except ValueError:
         return None
-    return Entry(digest=digest, signed_by=signers, why=why, record=told)
+    why = evidence.objection(connection, platform.keyring, one, now=now)
+    return Entry(digest=digest, signed_by=evidence.signers(platform.keyring, one), why=why, record=told)
 
 
 def rows(entries: Iterable[Entry]) -> tuple[Row, ...]:
@@ -100,8 +94,6 @@ def rows(entries: Iterable[Entry]) -> tuple[Row, ...]:
 
 def keep(platform: Platform, told: RecordRow, *, actor: str) -> str:
     """Keep a record, signed by this platform, and return its statement's digest. Raises BadInput for one dated in the future."""
-    from headwater.framework.chips.record import claim
-
     if told.made_at > platform.clock.now():
         raise BadInput(f"The record is dated {told.made_at:%Y-%m-%d %H:%M}, which is in the future.", "Check the clocks.")
     return platform.db.write(lambda connection: evidence.issue(connection, platform.keyring, claim(told), actor=actor)).digest

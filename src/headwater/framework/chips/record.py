@@ -6,7 +6,6 @@ signer's key for records keeps it with `headwater statement import`, and its mat
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform as machine
 from collections.abc import Mapping
@@ -144,8 +143,7 @@ def as_json(told: RecordRow) -> dict[str, Any]:
 def claim(told: RecordRow) -> Statement:
     """Return the statement that a record makes: its subject is the digest of its canonical bytes."""
     body = as_json(told)
-    digest = "sha256:" + hashlib.sha256(canonical.to_bytes(body)).hexdigest()
-    subject = Subject(name=f"calibration of {told.device.name}"[:200], digest=digest)
+    subject = Subject(name=f"calibration of {told.device.name}"[:200], digest=canonical.digest(body))
     return Statement(subjects=(subject,), predicate_type=statement.CALIBRATION, predicate=body, issued_at=told.made_at)
 
 

@@ -149,7 +149,7 @@ def _eager(given: Given) -> Ask:
 
     from headwater.framework.program.frozen import answers
 
-    model: Any = given.program.model or given.program.graph.module()
+    model: Any = given.program.model or given.program.module()
 
     def ask(*arrays: Array) -> Sequence[Array]:
         with torch.inference_mode():

@@ -8,7 +8,6 @@ Import this module only inside a function: it imports torch.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headwater.core import digests
 from headwater.core.errors import BadInput, Broken, GateClosed, Unavailable
 
 SCHEMA = "headwater.program/1"
@@ -64,6 +64,13 @@ class Program:
     bounds: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     """Of each dimension that may change, by name: name, least, most."""
     model: nn.Module | None = None
+    _module: nn.Module | None = None
+
+    def module(self) -> nn.Module:
+        """Return the graph as a module, made once."""
+        if self._module is None:
+            self._module = self.graph.module()
+        return self._module
 
     @property
     def example(self) -> tuple[Tensor, ...]:
@@ -79,7 +86,7 @@ class Program:
         """Return the graph's answers. Raises BadInput where inputs do not fit its signature."""
         self.check(inputs)
         with torch.inference_mode():
-            return answers(self.graph.module()(*inputs))
+            return answers(self.module()(*inputs))
 
     def check(self, inputs: Sequence[Tensor]) -> None:
         """Raise BadInput where inputs do not fit the signature."""
@@ -95,7 +102,7 @@ class Program:
 
     def compiled(self) -> Callable[..., Any]:
         """Return the graph compiled by `torch.compile`; the first call compiles."""
-        return torch.compile(self.graph.module())
+        return torch.compile(self.module())
 
     def _bytes(self) -> bytes:
         """Return the graph's archive, made in memory: torch's writer ends the whole process where a disk is full."""
@@ -112,7 +119,7 @@ class Program:
             facts = {
                 "schema": SCHEMA,
                 "torch": torch.__version__,
-                "sha256": digest(folder / GRAPH_FILE),
+                "sha256": digests.of_file(folder / GRAPH_FILE),
                 "inputs": [asdict(port) for port in self.inputs],
                 "outputs": [asdict(port) for port in self.outputs],
                 "forms": [asdict(form) for form in self.forms],
@@ -130,7 +137,7 @@ def load(folder: Path) -> Program:
         inputs, outputs = (tuple(_port(one) for one in facts[key]) for key in ("inputs", "outputs"))
         told, forms = str(facts["sha256"]), tuple(Form(**one) for one in facts["forms"])
         bounds = {name: (str(one[0]), int(one[1]), int(one[2])) for name, one in facts["bounds"].items()}
-        found = digest(folder / GRAPH_FILE)
+        found = digests.of_file(folder / GRAPH_FILE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"There is no program there: {error}.", "Give the folder that `Program.save` wrote.", where=str(folder)) from error
     if found != told:
@@ -211,12 +218,6 @@ def distance(name: str, found: Sequence[Sequence[Tensor]], wanted: Sequence[Sequ
         flat_a, flat_b = (one.reshape(-1, one.shape[-1]) if one.ndim else one.reshape(1, 1) for one in (a, b))
         same, rows = same + int((flat_a.argmax(-1) == flat_b.argmax(-1)).sum()), rows + len(flat_a)
     return Form(name=name, largest_difference=largest, cosine=cosine, same_largest=same / max(rows, 1))
-
-
-def digest(file: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

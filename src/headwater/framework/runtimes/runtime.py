@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater.core.digests import of_file
 from headwater.core.errors import BadInput, Broken, GateClosed, HeadwaterError, Unavailable
 from headwater.core.registry import Family
 
@@ -115,7 +116,7 @@ def parity(program: Program, ask: Ask, name: str) -> Form:
     from headwater.framework.program.frozen import answers, distance, others
 
     asked = (program.example, *others(program.example))
-    model = program.model or program.graph.module()
+    model = program.model or program.module()
     with torch.no_grad():
         wanted = [answers(model(*one)) for one in asked]
     found = [[torch.from_numpy(array) for array in ask(*(tensor.numpy() for tensor in one))] for one in asked]
@@ -131,9 +132,7 @@ def _refuse_over(form: Form, tolerance: float, program: Program) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the digest of each file in a folder, by its path there."""
-    from headwater.framework.program.frozen import digest
-
-    return {path.relative_to(folder).as_posix(): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path.relative_to(folder).as_posix(): of_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def load(folder: Path) -> Runner:

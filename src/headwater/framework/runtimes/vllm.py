@@ -7,6 +7,7 @@ run here: what was checked is that `transformers` loads the folder and gives the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from headwater.framework.program.frozen import Program
 
 LONGEST = 4096
+ENDS = (("embed.weight", ("model.embed_tokens.weight",)), ("norm.weight", ("model.norm.weight",)), ("head.weight", ("lm_head.weight",)))
+LAYER = (
+    ("attention.qkv", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    ("attention.out", ("self_attn.o_proj",)),
+    ("gate_up", ("mlp.gate_proj", "mlp.up_proj")),
+    ("down", ("mlp.down_proj",)),
+    ("norm", ("input_layernorm",)),
+    ("norm_after", ("post_attention_layernorm",)),
+)
+"""A layer's weights by name here, and the parts that LLaMA has them in."""
 
 
 def build(program: Program, folder: Path) -> None:
@@ -67,26 +78,19 @@ def configuration(model: Any) -> dict[str, Any]:
     }
 
 
+def names(layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each weight's name here, and the names of the parts that it is cut into there."""
+    yield from ENDS
+    for place in range(layers):
+        for here, there in LAYER:
+            yield f"blocks.{place}.{here}.weight", tuple(f"model.layers.{place}.{one}.weight" for one in there)
+
+
 def weights(model: Any) -> dict[str, Tensor]:
     """Return the weights under the names that LLaMA's have; what is one matrix here and several there is cut."""
-    found = {
-        "model.embed_tokens.weight": model.embed.weight,
-        "model.norm.weight": model.norm.weight,
-        "lm_head.weight": model.head.weight,
-    }
-    for place, block in enumerate(model.blocks):
-        query, key, value = block.attention.qkv.weight.chunk(3)
-        gate, up = block.gate_up.weight.chunk(2)
-        parts = {
-            "self_attn.q_proj": query,
-            "self_attn.k_proj": key,
-            "self_attn.v_proj": value,
-            "self_attn.o_proj": block.attention.out.weight,
-        }
-        parts |= {"mlp.gate_proj": gate, "mlp.up_proj": up, "mlp.down_proj": block.down.weight}
-        parts |= {"input_layernorm": block.norm.weight, "post_attention_layernorm": block.norm_after.weight}
-        found |= {f"model.layers.{place}.{name}.weight": tensor for name, tensor in parts.items()}
-    return {name: tensor.detach().contiguous().clone() for name, tensor in found.items()}
+    state = model.state_dict()
+    cut = [zip(there, state[here].chunk(len(there)), strict=True) for here, there in names(model.shape.layers)]
+    return {name: part.contiguous().clone() for parts in cut for name, part in parts}
 
 
 def tokenizer() -> dict[str, Any]:
@@ -121,19 +125,7 @@ def open_folder(folder: Path) -> Ask:
     told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     model = Decoder(Shape(layers=told["num_hidden_layers"], width=told["hidden_size"], heads=told["num_attention_heads"])).eval()
     found = load_file(folder / "model.safetensors")
-    state = {
-        "embed.weight": found["model.embed_tokens.weight"],
-        "norm.weight": found["model.norm.weight"],
-        "head.weight": found["lm_head.weight"],
-    }
-    for place in range(told["num_hidden_layers"]):
-        there, here = f"model.layers.{place}", f"blocks.{place}"
-        state[f"{here}.attention.qkv.weight"] = torch.cat([found[f"{there}.self_attn.{one}_proj.weight"] for one in "qkv"])
-        state[f"{here}.attention.out.weight"] = found[f"{there}.self_attn.o_proj.weight"]
-        state[f"{here}.gate_up.weight"] = torch.cat([found[f"{there}.mlp.{one}_proj.weight"] for one in ("gate", "up")])
-        state[f"{here}.down.weight"] = found[f"{there}.mlp.down_proj.weight"]
-        state[f"{here}.norm.weight"] = found[f"{there}.input_layernorm.weight"]
-        state[f"{here}.norm_after.weight"] = found[f"{there}.post_attention_layernorm.weight"]
+    state = {here: torch.cat([found[one] for one in there]) for here, there in names(told["num_hidden_layers"])}
     model.load_state_dict(state)
 
     def ask(*arrays: Any) -> Any:

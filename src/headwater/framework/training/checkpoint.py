@@ -8,7 +8,6 @@ are kept. Import it only inside a function: it imports torch.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -30,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.distributed.checkpoint.state_dict_loader import load as load_state
 from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
+from headwater.core import digests
 from headwater.core.errors import Broken, Unavailable
 
 NAME = re.compile(r"step-(\d{8})")
@@ -81,9 +81,9 @@ def _write(part: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> No
 
 
 def _complete(part: Path, step: int, told: Mapping[str, Any]) -> None:
-    digests = {file.name: digest(file) for file in sorted(part.iterdir())}
+    found = {file.name: digests.of_file(file) for file in sorted(part.iterdir())}
     with (part / COMPLETE).open("w", encoding="utf-8") as file:
-        json.dump({"step": step, "told": dict(told), "digests": digests}, file)
+        json.dump({"step": step, "told": dict(told), "digests": found}, file)
         file.flush()
         os.fsync(file.fileno())
 
@@ -130,7 +130,7 @@ def _whole(path: Path) -> Found | None:
     """Return where a checkpoint stands, or None where a file is missing or its bytes are not those that were written."""
     try:
         told = json.loads((path / COMPLETE).read_text(encoding="utf-8"))
-        right = all(digest(path / name) == value for name, value in told["digests"].items())
+        right = all(digests.of_file(path / name) == value for name, value in told["digests"].items())
         return Found(step=int(told["step"]), told=told["told"]) if right else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -142,12 +142,6 @@ def alone_is_meant() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
         yield
-
-
-def digest(file: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def is_first() -> bool:

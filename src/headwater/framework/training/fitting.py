@@ -5,9 +5,9 @@ Import it only inside a function: it imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +19,23 @@ from headwater.framework.chips.adapter import Adapter, Device
 from headwater.framework.chips.examine import device_named
 from headwater.framework.training.course import Course
 from headwater.framework.training.ranks import Make, Place, run
+from headwater.framework.training.task import Task
 from headwater.framework.training.trainer import Point, train
 
 if TYPE_CHECKING:
     from headwater.framework.training.params import CourseParams
 
+T = TypeVar("T", bound=Task)
 Tensors = tuple[Tensor, ...]
 HELD_FILE = "held.npz"
 PROGRAM_FOLDER = "program"
 
 
-def fit(task: StepTask, make: Make, params: CourseParams) -> nn.Module:
-    """Return the trained model, whole and on the processor, and note its curve. Raises StepFailed where it was told to stop."""
+def fit(task: StepTask, make: Callable[[], T], params: CourseParams) -> tuple[nn.Module, T]:
+    """Return the trained model, whole and on the processor, with what it was trained on, and note its curve.
+
+    Raises StepFailed where it was told to stop.
+    """
     adapter, device = device_named(None)
     course = course_of(params, task.seed, adapter)
     folder = Path(task.settings.get("checkpoint") or task.folder / "tmp" / "checkpoints")
@@ -40,24 +45,25 @@ def fit(task: StepTask, make: Make, params: CourseParams) -> nn.Module:
         task.progress(step, of, words, **figures)
 
     torch.set_num_threads(params.threads)
-    model, curve, step, pace = _trained(make, course, params, (adapter, device), folder, told)
+    made = make()
+    model, curve, step, pace = _trained(made, make, course, params, (adapter, device), folder, told)
     if step < course.steps:
         raise StepFailed(f"Told to stop at step {step} of {course.steps}.", "Its checkpoint is kept: the next attempt goes on from there.")
     task.measure(**{f"valid_{name}": value for name, value in curve[-1].measures.items()}, steps=step, units_per_s=pace)
     task.note(curve=[{"step": one.step, "train_loss": one.train_loss, **one.measures} for one in curve], precision=course.precision)
-    return model.cpu().eval()
+    return model.cpu().eval(), made
 
 
 def _trained(
-    make: Make, course: Course, params: CourseParams, where: tuple[Adapter, Device], folder: Path, told: Any
+    made: Task, make: Make, course: Course, params: CourseParams, where: tuple[Adapter, Device], folder: Path, told: Any
 ) -> tuple[nn.Module, tuple[Point, ...], int, float]:
     adapter, device = where
     if params.ranks == 1:
-        alone = train(make(), course, device=device.torch_device, folder=folder, told=told)
+        alone = train(made, course, device=device.torch_device, folder=folder, told=told)
         return alone.model, alone.curve, alone.step, alone.units_per_s
     place = Place(device=device.torch_device.partition(":")[0], backend=adapter.collective, threads=params.threads)
     found = run(make, course, folder, ranks=params.ranks, place=place, told=told)
-    model = make().model()
+    model = made.model()
     model.load_state_dict(dict(found.state))
     return model, found.curve, found.step, found.units_per_s
 

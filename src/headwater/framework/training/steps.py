@@ -106,20 +106,18 @@ def train_text(task: Task) -> None:
     from headwater.framework.training import fitting
     from headwater.framework.training.tasks import language
 
-    told = partial(read_text, task.input("text"), _shape(params, base), task.seed, base, params.lora_rank)
-    made = language.without_lora(fitting.fit(task, told, params))
+    make = partial(read_text, task.input("text"), _shape(params, base), task.seed, base, params.lora_rank)
+    adapted, told = fitting.fit(task, make, params)
+    trained = sum(one.numel() for one in adapted.parameters() if one.requires_grad)
+    made = language.without_lora(adapted)
     assert isinstance(made, language.Decoder)
     folder = task.output("model")
     language.save(folder, made)
-    windows = told().held_windows()
+    windows = told.held_windows()
     example = (windows[:2, :-1],)
     bounds = [{0: ("n", 1, 256), 1: ("t", 2, 4096)}]
     fitting.write_program(folder, made, example, ((windows[:, :-1],), windows[:, 1:]), bounds)
-    task.measure(parameters=sum(one.numel() for one in made.parameters()), trained_parameters=_trained(told()))
-
-
-def _trained(told: Language) -> int:
-    return sum(one.numel() for one in told.model().parameters() if one.requires_grad)
+    task.measure(parameters=sum(one.numel() for one in made.parameters()), trained_parameters=trained)
 
 
 def _shape(params: TextParams, base: Path | None) -> Shape:
@@ -161,9 +159,8 @@ def train_images(task: Task) -> None:
     from headwater.framework.training.tasks.images import Images
 
     make = partial(Images, task.input("examples"), side=params.side, width=params.width, seed=task.seed)
-    model, told = fitting.fit(task, make, params), make()
+    model, told = fitting.fit(task, make, params)
     folder = task.output("model")
-    folder.mkdir(parents=True)
     example = (told.held_pictures[:2],)
     fitting.write_program(folder, model, example, ((told.held_pictures,), told.held_labels), [{0: ("n", 1, 1024)}])
     (folder / "classes.json").write_text(json.dumps(told.classes) + "\n", encoding="utf-8")
@@ -185,14 +182,13 @@ def align(task: Task) -> None:
     from headwater.framework.training.tasks.pairs import Pairs, as_bytes
 
     make = partial(Pairs, task.input("examples"), side=params.side, width=params.width, seed=task.seed)
-    model, told = fitting.fit(task, make, params), make()
+    model, told = fitting.fit(task, make, params)
     import torch
 
     different = sorted(set(told.held_captions))
     wanted = torch.tensor([different.index(one) for one in told.held_captions])
     held = (told.held_pictures, as_bytes(different))
     folder = task.output("model")
-    folder.mkdir(parents=True)
     bounds = [{0: ("pictures", 1, 4096)}, {0: ("captions", 1, 4096)}]
     fitting.write_program(folder, model, (held[0][:3], held[1][:4]), (held, wanted), bounds)
     (folder / "captions.json").write_text(json.dumps(different, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -214,10 +210,9 @@ def link(task: Task) -> None:
     from headwater.framework.training.tasks.knowledge import Links
 
     make = partial(Links, task.input("examples"), dimensions=params.dimensions, read=params.read, seed=task.seed)
-    model, told = fitting.fit(task, make, params), make()
+    model, told = fitting.fit(task, make, params)
     heads, relations, tails = told.held.unbind(1)
     folder = task.output("model")
-    folder.mkdir(parents=True)
     bounds = [{0: ("n", 1, 65536)}, {0: ("n", 1, 65536)}]
     fitting.write_program(folder, model, (heads[:3], relations[:3]), ((heads, relations), tails), bounds)
     names = {"entities": told.names, "relations": told.relations}

@@ -129,7 +129,7 @@ def _out(request: Request, one: Weighed) -> StatementOut:
         predicate=dict(told.predicate),
         issued_at=told.issued_at,
         expires_at=told.expires_at,
-        signed_by=list(records.signers(platform_of(request), one.held)),
+        signed_by=list(evidence.signers(platform_of(request).keyring, one.held)),
         valid=one.valid,
         why=one.why,
     )

@@ -6,6 +6,7 @@ the vocabulary, so that any language can be read without a tokenizer. Import it 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -207,8 +208,6 @@ def _cross_entropy(model: nn.Module, windows: Tensor, device: str) -> tuple[Tens
 
 def save(folder: Path, model: Decoder) -> None:
     """Write a decoder into a new folder: weights as safetensors, and its dimensions."""
-    import json
-
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
@@ -220,8 +219,6 @@ def save(folder: Path, model: Decoder) -> None:
 
 def load(folder: Path) -> Decoder:
     """Return the decoder in a folder, ready to answer. Raises BadInput where there is none."""
-    import json
-
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
