@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     oidc_issuer: str = Field(
         "",
         max_length=300,
-        pattern=r"^(https?://[^\s?#]+)?$",
-        description="Address of an OpenID Connect provider that people may sign in with; empty means none.",
+        pattern=r"^(https://[^\s?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?)?$",
+        description="Address of an OpenID Connect provider that people may sign in with, https but on this machine; empty means none.",
     )
     oidc_client_id: str = Field("", max_length=300, description="Name by which the provider knows this platform.")
     oidc_client_secret_file: str = Field("", description="File with the client's secret, read at each sign-in; empty for a public client.")

@@ -74,6 +74,7 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
             if _has(f"headwater.{room}.{part}"):
                 app.include_router(_router(f"headwater.{room}.{part}"))
     app.include_router(_router("headwater.server.sign_in"))
+    app.include_router(_router("headwater.server.oidc.routes"))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)
     openapi.install(app)

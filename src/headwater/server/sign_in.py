@@ -66,7 +66,8 @@ def page(request: Request, *, to: str = "/", link: str = "", wrong: HeadwaterErr
     with platform.db.read() as connection:
         with_password = passwords.has_one(connection)
     told, status = (f"{wrong.what} {wrong.hint}", wrong.http_status) if wrong is not None else ("", 200)
-    response = web.page(request, "server/sign_in.html", status, to=web.safe_path(to), link=link, wrong=told, with_password=with_password)
+    ways = {"with_password": with_password, "with_provider": bool(platform.settings.oidc_issuer)}
+    response = web.page(request, "server/sign_in.html", status, to=web.safe_path(to), link=link, wrong=told, **ways)
     if isinstance(wrong, TooMany):
         response.headers["retry-after"] = str(wrong.facts["wait_s"])
     return response

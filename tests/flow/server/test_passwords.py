@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -27,12 +28,12 @@ def li_wei(admin: TestClient) -> str:
 
 
 @pytest.fixture
-def fresh(app: FastAPI) -> Iterator[TestClient]:
+def fresh(app: FastAPI) -> TestClient:
     """Give a browser that nobody is signed in with."""
-    yield TestClient(app, follow_redirects=False, headers={"accept": "text/html"})
+    return TestClient(app, follow_redirects=False, headers={"accept": "text/html"})
 
 
-def attempt(client: TestClient, name: str, password: str) -> object:
+def attempt(client: TestClient, name: str, password: str) -> Any:
     page = client.get("/sign-in").text
     return client.post("/sign-in", data={"name": name, "password": password, "csrf": form_token(page)})
 
@@ -133,9 +134,9 @@ def test_signing_in_anew_ends_the_session_from_before_and_changes_the_form_token
 def test_a_session_that_is_not_used_ends_and_one_in_use_goes_on(fresh: TestClient, li_wei: str, clock: FixedClock) -> None:
     attempt(fresh, "li.wei", GOOD)
     for _ in range(3):
-        clock.at += identity.timedelta(minutes=100)
+        clock.at += timedelta(minutes=100)
         assert fresh.get("/api/me").status_code == 200
-    clock.at += identity.timedelta(minutes=121)
+    clock.at += timedelta(minutes=121)
     refused = fresh.get("/api/me")
     assert (refused.status_code, refused.json()["detail"]) == (401, "This session was not used for 120 minutes.")
 
