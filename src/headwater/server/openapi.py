@@ -25,6 +25,7 @@ ERRORS = {
     "403": "Understood, and not allowed.",
     "404": "No such thing, or none that you may see.",
     "405": "The path does not take this method.",
+    "408": "The body came too slowly.",
     "409": "The thing is not in a state that allows this.",
     "413": "The body is larger than this server takes.",
     "422": "Something in the request is wrong; all of it is listed.",
