@@ -10,21 +10,23 @@ import secrets
 import threading
 import unicodedata
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Column, Connection, ForeignKey, String, Table, Text, delete, insert, select
 
 from headwater.core import identity, ledger
 from headwater.core.db import UtcTime, metadata
-from headwater.core.errors import BadInput, NotFound
+from headwater.core.errors import BadInput, NotFound, TooMany
 
 SHORTEST, LONGEST = 15, 256
 """Characters. NIST SP 800-63B-4, section 3.1.1.2: at least 15 where the password is all that is asked for."""
 FEWEST_DIFFERENT = 6
-ITERATIONS, LANES, MEMORY_KIB = 3, 4, 64 * 1024
-"""RFC 9106, section 4: the second recommended choice, for where memory is short."""
-_AT_ONCE = threading.BoundedSemaphore(2)
-"""Each comparison takes 64 MiB: more at once would let strangers fill the memory."""
+ITERATIONS, LANES, MEMORY_KIB = 2, 1, 19 * 1024
+"""OWASP's Password Storage Cheat Sheet. One lane: with more, OpenSSL's threads can wait for one another for ever."""
+_AT_ONCE, _PRESENT = threading.BoundedSemaphore(2), threading.BoundedSemaphore(8)
+"""Each comparison takes 19 MiB and a core: more at once, and a long queue, would let strangers fill the memory and keep every worker busy."""
 
 passwords = Table(
     "password",
@@ -48,11 +50,14 @@ def hashed(password: str, name: str) -> str:
 
 
 def fits(password: str, kept: str | None) -> bool:
-    """Tell whether a password is the kept one. It takes as long where nothing is kept, so that nobody learns who has a password."""
+    """Tell whether a password is the kept one. Raises TooMany where many are being compared just now.
+
+    It takes as long where nothing is kept, so that nobody learns who has a password.
+    """
     from cryptography.exceptions import InvalidKey
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-    with _AT_ONCE:
+    with _turn():
         try:
             Argon2id.verify_phc_encoded(_plain(password[:LONGEST]).encode("utf-8", "surrogatepass"), kept or _nobodys())
         except InvalidKey:
@@ -89,6 +94,17 @@ def remove(connection: Connection, person: str, *, actor: str, at: datetime) -> 
     identity.end_sessions(connection, person, actor=actor, at=at)
 
 
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _PRESENT.acquire(blocking=False):
+        raise TooMany("Many people are signing in just now.", "Try again in 2 s.", wait_s=2)
+    try:
+        with _AT_ONCE:
+            yield
+    finally:
+        _PRESENT.release()
+
+
 def _plain(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
@@ -97,7 +113,7 @@ def _hash(text: str) -> str:
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     made = Argon2id(salt=secrets.token_bytes(16), length=32, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB)
-    with _AT_ONCE:
+    with _turn():
         return made.derive_phc_encoded(text.encode("utf-8", "surrogatepass"))
 
 

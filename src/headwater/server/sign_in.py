@@ -46,6 +46,7 @@ async def enter(
         else:
             session = await run_in_threadpool(platform.db.write, lambda connection: exchange(connection, platform, token.strip()))
     except (NotSignedIn, TooMany) as error:
+        web.keep_pace(request)  # whoever guesses is a stranger
         return await run_in_threadpool(page, request, to=to, wrong=error)
     return await signed_in(request, session, RedirectResponse(web.safe_path(to), status_code=303))
 

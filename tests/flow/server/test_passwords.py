@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ from fastapi import FastAPI
 
 from headwater.core import identity, ledger, passwords, web
 from headwater.core.clock import FixedClock
+from headwater.core.errors import TooMany
 from headwater.core.platform import Platform
 from headwater.server import sign_in as signing
 from tests.flow.server.conftest import Token, form_token
@@ -114,7 +117,7 @@ def test_neither_a_password_nor_its_hash_reaches_the_ledger(site: Platform, li_w
         kept = passwords.kept_of(connection, "li.wei")
         told = [(one.kind, str(one.body)) for one in ledger.entries(connection, limit=1000)]
     assert kept is not None
-    assert kept[1].startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert kept[1].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert "password.set" in {kind for kind, _ in told}
     assert not any(GOOD in body or kept[1] in body for _, body in told)
 
@@ -156,3 +159,21 @@ def test_a_district_administrator_sets_no_password_of_the_citys_people(app: Fast
     mayor = TestClient(app, headers={"authorization": f"Bearer {token('admin', scope='city/haidian')}"})
     assert mayor.post(f"/api/people/{li_wei}/password", json={"password": NEXT}).status_code == 403
     assert mayor.post(f"/api/people/{li_wei}/sessions/end").status_code == 403
+
+
+def test_a_crowd_at_the_door_is_asked_to_come_back_and_takes_no_more_than_its_share_of_memory(li_wei: str, site: Platform) -> None:
+    with site.db.read() as connection:
+        kept = passwords.kept_of(connection, "li.wei")
+    assert kept is not None
+
+    def one(_: int) -> str:
+        try:
+            return str(passwords.fits(GOOD, kept[1]))
+        except TooMany as error:
+            return error.code
+
+    with ThreadPoolExecutor(24) as crowd:
+        answers = Counter(crowd.map(one, range(24)))
+    assert set(answers) <= {"True", "too_many"}
+    assert answers["True"] >= 8
+    assert passwords.fits(GOOD, kept[1])
