@@ -26,7 +26,7 @@ FEWEST_DIFFERENT = 6
 ITERATIONS, LANES, MEMORY_KIB = 2, 1, 19 * 1024
 """OWASP's Password Storage Cheat Sheet. One lane: with several, OpenSSL's threads can wait for ever."""
 _AT_ONCE, _PRESENT = threading.BoundedSemaphore(2), threading.BoundedSemaphore(8)
-"""Each comparison takes 19 MiB and a core: more at once, and a long queue, would let strangers fill the memory and keep every worker busy."""
+"""Each takes 19 MiB and a core: more at once, and a long queue, would let strangers fill the memory and keep every worker busy."""
 
 passwords = Table(
     "password",
