@@ -41,6 +41,7 @@ COMMANDS = {
         more="headwater.cli.submitting",
         help="Hand in commands; look at jobs, follow their logs, ask why they wait, cancel them.",
     ),
+    "site": Lazy(module="headwater.cli.sites", help="Where jobs run: register sites, check them, drain them."),
     "data": Lazy(module="headwater.data.commands", help="Public data: catalogue, opening plan, cleaning, privacy, grants, sharing."),
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),

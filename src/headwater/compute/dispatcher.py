@@ -16,7 +16,7 @@ import fcntl
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -25,20 +25,19 @@ from typing import IO, Any
 import structlog
 from sqlalchemy import Connection, update
 
-from headwater.compute import artifacts, checkpoints, deciding, jobs, pool, reuse
+from headwater.compute import artifacts, checkpoints, deciding, jobs, reuse
 from headwater.compute.admission import allot
 from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.deciding import Decision, Heard, Verdict
 from headwater.compute.figures import Times
-from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
+from headwater.compute.floor import Floor
+from headwater.compute.jobs import ANYWHERE, ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
+from headwater.compute.sites import ENGINES
+from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
-from headwater.core.registry import Family
-
-ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 
 LONGEST_REST_S = 0.5
 WORKERS = 4
@@ -58,13 +57,14 @@ class Dispatcher:
         """
         self.platform = platform
         self.judge = Judge(platform.settings, heard=heard)
-        self.engines = dict(engines) if engines is not None else _opened(platform)
+        opened = dict(engines) if engines is not None else _opened(platform)
+        self.floor = Floor(platform, opened, self._aside)
         self.decided, self.started = Times(), 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._noted: dict[str, Capacity] = {}
         self._busy: set[str] = set()
         self._cancelled: set[str] = set()
+        self._heard: set[str] = set()
         self._busy_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
         self._threads: list[threading.Thread] = []
@@ -76,19 +76,31 @@ class Dispatcher:
         try:
             self._lead()
         except Conflict:
-            self._close_engines()
+            self.floor.close()
             raise
-        self._capacity()
+        with self.platform.db.read() as connection:
+            checkpoints.sweep(self.platform, connection)
+        self.floor.look({})
+        for engine in self.engines.values():
+            self._take_up(engine)
+        self._threads.append(threading.Thread(target=self._loop, name="dispatcher", daemon=True))
+        self._threads[-1].start()
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engines that are open, by name."""
+        return self.floor.open_engines()
+
+    def _take_up(self, engine: Engine) -> None:
+        """End the attempts on an engine that nobody knows, and listen to it from now on."""
         with self.platform.db.read() as connection:
             known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
-            checkpoints.sweep(self.platform, connection)
-        for engine in self.engines.values():
-            if ended := engine.sweep(known):
-                log.warning("attempts.swept", engine=engine.name, keys=list(ended))
-        self._threads = [threading.Thread(target=self._loop, name="dispatcher", daemon=True)]
-        self._threads += [threading.Thread(target=self._listen, args=(one,), name="doorbell", daemon=True) for one in self.engines.values()]
-        for thread in self._threads:
-            thread.start()
+        if ended := engine.sweep(known):
+            log.warning("attempts.swept", engine=engine.name, keys=list(ended))
+        if engine.name not in self._heard:
+            self._heard.add(engine.name)
+            self._threads.append(threading.Thread(target=self._listen, args=(engine,), name="doorbell", daemon=True))
+            self._threads[-1].start()
 
     def stop(self) -> None:
         """Stop deciding and let go of the engines; what runs goes on and is found again at the next start."""
@@ -97,15 +109,11 @@ class Dispatcher:
         for thread in self._threads:
             thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._close_engines()
+        self.floor.close()
         if self._end_claim is not None:
             self._end_claim()
         if self._lock_file is not None:
             self._lock_file.close()
-
-    def _close_engines(self) -> None:
-        for engine in self.engines.values():
-            engine.close()
 
     def wake(self) -> None:
         """Look at the queue now: something was submitted or cancelled."""
@@ -116,25 +124,19 @@ class Dispatcher:
         with self.platform.db.read() as connection:
             active = jobs.in_states(connection, ON_ENGINE)
             queued = jobs.in_states(connection, {State.QUEUED}, limit=self.judge.window)
+        capacity = self.floor.look(Counter(job.engine for job in active), {job.engine for job in queued})
+        self._attend(active)
         self._observe(active)
         fresh = tuple(job for job in queued if not self._reused(job))
         if len(fresh) < len(queued):
             self._wake.set()  # what waited for the reused ones may be queued now
         if fresh:
-            capacity, began = self._capacity(), time.perf_counter()
+            began = time.perf_counter()
             with self.platform.db.read() as connection:
-                made = self.judge.decide(connection, queued=fresh, active=active, capacity=capacity, now=self.platform.clock.now())
-            self._carry_out({job.id: job for job in (*fresh, *active)}, made, active)
+                facts = self.judge.decided_by(connection, fresh, active, capacity, self.floor, now=self.platform.clock.now())
+            self._carry_out({job.id: job for job in (*fresh, *active)}, self.judge.decide(facts), active, capacity)
             self.decided.note(time.perf_counter() - began)
         return bool(active or queued)
-
-    def _capacity(self) -> dict[str, Capacity]:
-        """Return what the engines have in all, and record it where it has changed, for those who ask why."""
-        seen, now = {name: engine.capacity() for name, engine in self.engines.items()}, self.platform.clock.now()
-        if seen != self._noted:
-            self.platform.db.write(lambda connection: pool.note(connection, seen, at=now))
-            self._noted = seen
-        return seen
 
     def _lead(self) -> None:
         path = self.platform.settings.data_folder / "dispatcher.lock"
@@ -166,9 +168,52 @@ class Dispatcher:
             self._wake.clear()
 
     def _listen(self, engine: Engine) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self.engines.get(engine.name) is engine:
             engine.wait(LONGEST_REST_S)
             self._wake.set()
+        self._heard.discard(engine.name)
+
+    def _aside(self, work: Callable[[], None]) -> None:
+        """Run what may take long on a worker thread."""
+        with contextlib.suppress(RuntimeError):  # the pool is closing
+            self._pool.submit(work)
+
+    def _attend(self, active: Sequence[Job]) -> None:
+        """See to what became of sites: take up those that came back, move jobs away from lost ones, stop those that are to leave."""
+        while self.floor.came_back:
+            engine = self.engines.get(self.floor.came_back.pop())
+            if engine is not None:
+                self._take_up(engine)
+        for job in active:
+            if job.asked == ANYWHERE and self.floor.is_lost(job.engine):
+                self._in_background(job, self._leave_behind)
+        leaving = [job for job in active if self.floor.evicts(job.engine) and job.preempted_for is None and not job.cancel_asked_by]
+        if leaving:
+            self.platform.db.write(lambda connection: self._ask_to_leave(connection, leaving))
+
+    def _ask_to_leave(self, connection: Connection, leaving: Sequence[Job]) -> None:
+        now = self.platform.clock.now()
+        for job in leaving:
+            why = self.floor.stands[job.engine].why
+            with contextlib.suppress(Conflict):
+                jobs.ask_room(connection, job, for_job=f"the drain of {job.engine}", why=f"its site {why}", at=now, actor=SYSTEM)
+
+    def _leave_behind(self, job: Job) -> None:
+        """Queue a job anew whose site is lost, from what its checkpoints hold; its attempt there is swept when the site comes back."""
+        if job.cancel_asked_by:
+            self._change(job, State.CANCELLED, actor=job.cancel_asked_by, reason=f"cancelled while its site '{job.engine}' was lost")
+            return
+        kept_s = checkpoints.carried_over(self.platform, job)
+        self._change(
+            job,
+            State.QUEUED,
+            reason=f"site '{job.engine}' was lost in attempt {job.attempt}; {kept_s:.0f} s of its work are kept",
+            preempted_for=None,
+            preemptions=job.preemptions + 1,
+            moves=job.moves + 1,
+            attained_s=kept_s,
+            decision=None,
+        )
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work` on a worker thread, once at a time for each job."""
@@ -196,8 +241,11 @@ class Dispatcher:
         for job in active:
             if job.id not in self._busy:
                 by_engine[job.engine].append(job)
+        engines = self.engines
         for name, group in by_engine.items():
-            seen = self.engines[name].poll([job.key for job in group]) if name in self.engines else {}
+            if name not in engines and self.floor.knows(name):
+                continue  # its jobs go on; it is asked again once it answers
+            seen = engines[name].poll([job.key for job in group]) if name in engines else {}
             for job in group:
                 self._react(job, seen.get(job.key, Observation(phase=Phase.UNKNOWN)))
 
@@ -230,17 +278,24 @@ class Dispatcher:
         result = dict(earlier.result or {})
         return self._change(job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place)
 
-    def _carry_out(self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job]) -> None:
+    def _carry_out(
+        self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job], capacity: Mapping[str, Capacity]
+    ) -> None:
         """Record all decisions of a turn in one transaction, then start and stop what they say."""
         news = [one for one in decisions if one.verdict is not Verdict.WAIT or (known[one.job].decision or {}).get("code") != one.code]
         if not news:
             return
 
         def record(connection: Connection) -> None:
-            held = [job.devices or {} for job in active]
+            held: dict[str, list[Mapping[str, Sequence[int]]]] = defaultdict(list)
+            for job in active:
+                held[job.engine].append(job.devices or {})
             for one in news:
                 with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled or ended meanwhile
-                    held.append(self._record(connection, known[one.job], one, held))
+                    job = known[one.job]
+                    devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site]) if one.site else {}
+                    self._record(connection, job, one, devices)
+                    held[one.site].append(devices)
 
         self.platform.db.write(record)
         started = [one.job for one in news if one.verdict is Verdict.START]
@@ -254,36 +309,33 @@ class Dispatcher:
         if len(started) >= self.judge.window or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
-    def _record(
-        self, connection: Connection, job: Job, decision: Decision, held: Sequence[Mapping[str, Sequence[int]]]
-    ) -> Mapping[str, Sequence[int]]:
-        """Record a decision and return the devices that it gives out; `held` is what others have of them."""
+    def _record(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]]) -> None:
+        """Record a decision; `devices` are those that a start gets."""
         now = self.platform.clock.now()
         if decision.verdict is Verdict.STOP:
             jobs.ask_room(connection, job, for_job=decision.other or "", why=decision.reason, at=now, actor=SYSTEM)
-            return {}
+            return
         told = {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
         if decision.verdict is Verdict.WAIT:
             connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason[:1000], decision=told))
-            return {}
+            return
         if decision.verdict is Verdict.NEVER:
             error = {"code": "compute.never_fits", "message": decision.reason}
             self._move(connection, job, State.FAILED, reason=decision.reason, error=error, decision=told)
-            return {}
-        devices = allot(job.spec.resources.accelerators, self.engines[job.engine].capacity(), held)
+            return
         self._move(
             connection,
             job,
             State.STARTING,
             reason=decision.reason,
-            place=INSIDE if job.engine == "platform" else decision.reason[:400],
+            engine=decision.site,
+            place=INSIDE if decision.site == "platform" else decision.reason[:400],
             attempt=job.attempt + 1,
             started_at=now,
             devices=devices,
             decision=told,
             reuse_key=reuse.key(job, resolve(connection, job)),
         )
-        return devices
 
     def _launch(self, job: Job) -> None:
         try:

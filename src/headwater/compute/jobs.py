@@ -48,6 +48,8 @@ MOVES: dict[State, frozenset[State]] = {
 GOOD_ENDS = frozenset({State.DONE, State.REUSED})
 ENDS = GOOD_ENDS | {State.FAILED, State.REFUSED, State.CANCELLED, State.SKIPPED}
 ON_ENGINE = frozenset({State.STARTING, State.RUNNING})
+ANYWHERE = "any"
+"""What stands for an engine in a job that may go to any site."""
 
 jobs = Table(
     "job",
@@ -63,6 +65,7 @@ jobs = Table(
     Column("state", String(12), nullable=False),
     Column("reason", String(1000), nullable=False, default=""),
     Column("engine", String(40), nullable=False),
+    Column("asked", String(40), nullable=False, default="", server_default=""),
     Column("place", String(400), nullable=False, default=""),
     Column("attempt", Integer, nullable=False, default=0),
     Column("reuse_key", String(71)),
@@ -79,6 +82,7 @@ jobs = Table(
     Column("attained_s", Float, nullable=False, default=0.0, server_default="0"),
     Column("preempted_for", String(120)),
     Column("preemptions", Integer, nullable=False, default=0, server_default="0"),
+    Column("moves", Integer, nullable=False, default=0, server_default="0"),
     Index("ix_job_graph", "graph", "position"),
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
@@ -130,12 +134,16 @@ def spec_from(told: Mapping[str, Any]) -> Spec:
     rest = {key: value for key, value in told.items() if key not in ("inputs", "resources", "argv", "gate", "outputs")}
     return Spec(
         inputs=inputs,
-        resources=Resources(**told["resources"]),
+        resources=_resources(told["resources"]),
         argv=tuple(told["argv"]),
         gate=tuple(told["gate"]),
         outputs=tuple(told["outputs"]),
         **rest,
     )
+
+
+def _resources(told: Mapping[str, Any]) -> Resources:
+    return Resources(**(dict(told) | {"residency": tuple(told.get("residency", ()))}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +161,7 @@ class Job:
     state: State
     reason: str
     engine: str
+    """Where it runs or ran; while it waits, where it is to run: `ANYWHERE` for any site."""
     place: str
     attempt: int
     reuse_key: str | None
@@ -172,7 +181,11 @@ class Job:
     preempted_for: str | None
     """The job that this one makes room for, while it stops."""
     preemptions: int
-    """How many of its attempts were stopped for other jobs: they use up no retries."""
+    """How many of its attempts were stopped for other jobs, or lost with their site: they use up no retries."""
+    asked: str = ""
+    """The engine that was asked for; empty: the same as `engine`."""
+    moves: int = 0
+    """How many of its attempts were left behind on a site that was lost, and may still run there."""
 
     @property
     def key(self) -> str:
@@ -210,7 +223,13 @@ def submit(connection: Connection, graph: str, new: Sequence[NewJob], *, organis
         row = {"id": job.id, "graph": graph, "name": job.name, "position": position, "state": state, "engine": job.engine}
         connection.execute(
             insert(jobs).values(
-                organisation=organisation, submitted_by=actor, step=job.spec.step, spec=job.spec.as_json(), submitted_at=at, **row
+                organisation=organisation,
+                submitted_by=actor,
+                step=job.spec.step,
+                spec=job.spec.as_json(),
+                submitted_at=at,
+                asked=job.engine,
+                **row,
             )
         )
     edges = [{"job": job.id, "needs": need} for job in new for need in sorted(job.needs)]
@@ -271,6 +290,8 @@ def move(connection: Connection, job: Job, to: State, *, at: datetime, actor: st
         raise Conflict(f"Job {job.id} is {job.state} and cannot become {to}.", "Look at it again.")
     if to in ENDS:
         values["ended_at"] = at
+    elif to is State.QUEUED and job.asked:
+        values["engine"] = job.asked
     changed = connection.execute(
         update(jobs)
         .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.attempt == job.attempt)

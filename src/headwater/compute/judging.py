@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
+from headwater.compute.floor import Floor, residency
 from headwater.compute.jobs import ON_ENGINE, Job
 from headwater.compute.policy_file import PolicyFile
 from headwater.compute.scheduler.policy import Policy
@@ -28,6 +30,7 @@ class Judge:
 
     def __init__(self, settings: Settings, *, heard: Heard = deciding.unheard) -> None:
         """Read the policy. Raises NotFound or BadPolicy where it cannot be read."""
+        self._settings = settings
         self.file = PolicyFile(settings.policy)
         self._heard = heard
         self._history = History()
@@ -46,17 +49,31 @@ class Judge:
         strict = policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never"
         return STRICT_WINDOW if strict else WINDOW
 
-    def decide(
-        self, connection: Connection, *, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity], now: datetime
-    ) -> tuple[Decision, ...]:
-        """Return what becomes of each queued job, and which running ones are to stop."""
+    def decided_by(
+        self,
+        connection: Connection,
+        queued: Sequence[Job],
+        active: Sequence[Job],
+        capacity: Mapping[str, Capacity],
+        floor: Floor,
+        *,
+        now: datetime,
+    ) -> Facts:
+        """Return what the dispatcher decides by, with what each of its engines has."""
         told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
-        return deciding.decisions(self._facts(connection, queued, active, capacity, told, now), self._heard)
+        facts = self._facts(connection, queued, active, capacity, told, now)
+        return replace(facts, closed=floor.closed(), residency=floor.residency())
+
+    def decide(self, facts: Facts) -> tuple[Decision, ...]:
+        """Return what becomes of each queued job, and which running ones are to stop."""
+        return deciding.decisions(facts, self._heard)
 
     def facts(self, connection: Connection, *, queued: Sequence[Job], now: datetime) -> Facts:
         """Return what is decided by for those who ask why: what runs and what there is as recorded, run times whatever the policy reads."""
         active = jobs.in_states(connection, ON_ENGINE)
-        return self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
+        facts = self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
+        closed = {name: stand.why for name, stand in pool.stands_noted(connection).items() if not stand.is_open}
+        return replace(facts, closed=closed, residency=residency(self._settings))
 
     def _facts(
         self,

@@ -1,7 +1,8 @@
 """All that one decision is made from, and the decision: the same for the dispatcher, for `why`, and for a replay in the twin. Pure.
 
-Each engine is decided for by itself; the others' running jobs count only in the quotas. Steps inside the platform are first come,
-first served, and outside quotas: they are short, cannot be stopped, and end what others have begun.
+Engines are decided for in groups: each by itself, or all sites together as soon as a job waits that may go to any of them; the
+others' running jobs count only in the quotas. Steps inside the platform are first come, first served, and outside quotas: they are
+short, cannot be stopped, and end what others have begun.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from headwater.compute import pool, quotas
-from headwater.compute.jobs import Job
+from headwater.compute.jobs import ANYWHERE, Job
 from headwater.compute.prediction import kind_of
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.compiled import interpreted
 from headwater.compute.scheduler.decide import Plan, decide
 from headwater.compute.scheduler.policy import Policy, load
 from headwater.compute.scheduler.prediction import RunTime
-from headwater.compute.scheduler.shapes import QueueShape, Request, SiteShape
+from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, Request, SiteShape
 from headwater.compute.work import Capacity
 
 INSIDE = "platform"
+NOTHING = Capacity(cpus=0.0, memory_gib=0.0)
+NO_TAGS: frozenset[str] = frozenset()
 NO_CHECKPOINT_S = 1e12
 """Between checkpoints of a job that makes none: longer than any run, so that a stop loses all its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The scheduler's inputs at one moment for one engine; times are seconds since 1970."""
+    """The scheduler's inputs at one moment for a group of engines; times are seconds since 1970."""
 
-    engine: str
+    engines: frozenset[str]
     requests: tuple[Request, ...]
     sites: tuple[SiteShape, ...]
     queues: tuple[QueueShape, ...]
@@ -53,21 +56,41 @@ class Facts:
     """Predicted run times by job, where the policy or the question asks for them."""
     used: Mapping[str, float] = field(default_factory=dict)
     """Decayed use by organisation, where the policy shares by it."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Why an engine starts nothing now, by engine."""
+    residency: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The tags that sites carry."""
 
 
-def situation(facts: Facts, engine: str) -> Situation:
-    """Return the scheduler's inputs for one engine."""
-    policy = load("fifo") if engine == INSIDE else facts.policy
-    waiting = [job for job in facts.queued if job.engine == engine]
+def groups(facts: Facts) -> tuple[frozenset[str], ...]:
+    """Return the engines for which jobs wait, in the groups that are decided for together."""
+    asked = {job.engine for job in facts.queued}
+    if ANYWHERE not in asked:
+        return tuple(frozenset({name}) for name in sorted(asked))
+    together = frozenset({ANYWHERE, *facts.capacity, *asked}) - {INSIDE}
+    return (together, frozenset({INSIDE})) if INSIDE in asked else (together,)
+
+
+def group_of(facts: Facts, engine: str) -> frozenset[str]:
+    """Return the group that an engine for which a job waits is decided for in."""
+    return next((group for group in groups(facts) if engine in group), frozenset({engine}))
+
+
+def situation(facts: Facts, group: frozenset[str]) -> Situation:
+    """Return the scheduler's inputs for a group of engines."""
+    policy = load("fifo") if INSIDE in group else facts.policy
+    waiting = [job for job in facts.queued if job.engine in group]
     running = [job for job in facts.active if job.engine in facts.capacity and job.preempted_for is None]
     held = {name: [job.spec.resources for job in running if job.engine == name] for name in facts.capacity}
-    there = {name: pool.at_least(whole, held[name]) for name, whole in facts.capacity.items()}
-    lanes = {name: 0 if name == engine else 1 for name in facts.capacity}
+    there = {name: pool.at_least(NOTHING if name in facts.closed else whole, held[name]) for name, whole in facts.capacity.items()}
+    lanes = {name: 0 if name in group else 1 for name in (ANYWHERE, *facts.capacity)}
     told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
     return Situation(
-        engine=engine,
+        engines=group,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
-        sites=tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name])),
+        sites=tuple(
+            row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name], facts.residency.get(name, NO_TAGS))
+        ),
         queues=quotas.queues(facts.quotas, [job.organisation for job in told], facts.used),
         policy=policy,
         now_s=facts.now.timestamp(),
@@ -81,7 +104,7 @@ def plan(given: Situation) -> Plan:
 
 
 def _request(job: Job, facts: Facts, policy: Policy, lane: int) -> Request:
-    asked, row = job.spec.resources, pool.row_of(job.engine, job.spec.resources)
+    asked, row = job.spec.resources, None if job.engine == ANYWHERE else pool.row_of(job.engine, job.spec.resources)
     started = job.started_at if job in facts.active else None
     ran_s = max((facts.now - started).total_seconds(), 0.0) if started is not None else 0.0
     return Request(
@@ -93,6 +116,7 @@ def _request(job: Job, facts: Facts, policy: Policy, lane: int) -> Request:
         lane=lane,
         queue=None if job.engine == INSIDE else job.organisation,
         home=row,
+        needs=ANYTHING if row is not None else Needs(chips=(pool.chip_of(asked),), residency=frozenset(asked.residency)),
         priority=asked.priority,
         deadline_s=None if asked.deadline_s is None else job.submitted_at.timestamp() + asked.deadline_s,
         checkpoint_s=NO_CHECKPOINT_S if asked.checkpoint_s is None else asked.checkpoint_s,

@@ -138,6 +138,15 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Remote(Protocol):
+    """An engine that may stop answering while its jobs go on."""
+
+    def silent_s(self) -> float:
+        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered."""
+        ...
+
+
 class SiteOptions(BaseModel):
     """Base of what a registered site may state about its engine: unknown keys are refused."""
 

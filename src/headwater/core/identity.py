@@ -35,6 +35,7 @@ class Permission(StrEnum):
     COMPUTE_READ = "compute.read"
     COMPUTE_CANCEL = "compute.cancel"
     COMPUTE_QUOTA = "compute.quota"
+    COMPUTE_SITES = "compute.sites"
     ARTIFACTS_READ = "artifacts.read"
     MODELS_READ = "models.read"
     MODELS_PREDICT = "models.predict"
@@ -66,6 +67,7 @@ ROLES: dict[str, frozenset[Permission]] = {
     | {
         Permission.COMPUTE_CANCEL,
         Permission.COMPUTE_QUOTA,
+        Permission.COMPUTE_SITES,
         Permission.MODELS_RETIRE,
         Permission.LEDGER_READ,
         Permission.METRICS_READ,

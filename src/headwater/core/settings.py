@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",
     )
+    site_lost_s: float = Field(
+        60.0, ge=1, le=86400, description="Seconds without an answer after which a site is lost, and its jobs go elsewhere where they may."
+    )
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )

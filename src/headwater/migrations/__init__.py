@@ -8,6 +8,7 @@ TABLE_MODULES = (
     "headwater.compute.artifacts",
     "headwater.compute.quotas",
     "headwater.compute.pool",
+    "headwater.compute.sites",
     "headwater.projects.runs",
     "headwater.programmes.cases",
     "headwater.models.hub",
