@@ -125,7 +125,7 @@ def _view(request: Request, site: str) -> SiteView:
 
 
 @router.get("", summary="List sites, how they fare and what they have")
-def listed(request: Request, actor: Reader) -> list[SiteView]:
+def sites_listed(request: Request, actor: Reader) -> list[SiteView]:
     with platform_of(request).db.read() as connection:
         found = views(connection)
     hidden = {} if decide(actor, Permission.COMPUTE_SITES, ROOT).allowed else {"options": None}
@@ -133,7 +133,7 @@ def listed(request: Request, actor: Reader) -> list[SiteView]:
 
 
 @router.post("", summary="Register a site", status_code=201)
-def added(request: Request, actor: Operator, body: NewSite) -> SiteView:
+def site_added(request: Request, actor: Operator, body: NewSite) -> SiteView:
     platform = platform_of(request)
     platform.db.write(
         lambda connection: sites.add(connection, body.name, body.engine, body.options, actor=actor.id, at=platform.clock.now())
@@ -144,7 +144,7 @@ def added(request: Request, actor: Operator, body: NewSite) -> SiteView:
 
 
 @router.post("/{site}/check", summary="Ask a site what it has, and run a job there that does nothing")
-def checked(request: Request, actor: Operator, site: str) -> CheckView:  # noqa: ARG001
+def site_checked(request: Request, actor: Operator, site: str) -> CheckView:  # noqa: ARG001
     platform, dispatcher = platform_of(request), dispatcher_of(request)
     engine = None if dispatcher is None else dispatcher.engines.get(site)
     with platform.db.read() as connection:
@@ -161,19 +161,19 @@ def checked(request: Request, actor: Operator, site: str) -> CheckView:  # noqa:
 
 
 @router.post("/{site}/drain", summary="Have a site start nothing more")
-def drained(request: Request, actor: Operator, site: str, body: OrderIn) -> SiteView:
+def site_drained(request: Request, actor: Operator, site: str, body: OrderIn) -> SiteView:
     tell(request, actor, site, Order.EVICT if body.evict else Order.DRAIN, body.why)
     return _view(request, site)
 
 
 @router.post("/{site}/open", summary="Have a site start jobs again")
-def opened(request: Request, actor: Operator, site: str, body: OrderIn) -> SiteView:
+def site_opened(request: Request, actor: Operator, site: str, body: OrderIn) -> SiteView:
     tell(request, actor, site, Order.OPEN, body.why)
     return _view(request, site)
 
 
 @router.post("/{site}/remove", summary="Take a site off the register", status_code=204, response_class=Response)
-def removed(request: Request, actor: Operator, site: str) -> Response:
+def site_removed(request: Request, actor: Operator, site: str) -> Response:
     platform = platform_of(request)
     platform.db.write(lambda connection: sites.remove(connection, site, actor=actor.id, at=platform.clock.now()))
     return Response(status_code=204)
