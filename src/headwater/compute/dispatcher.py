@@ -16,14 +16,14 @@ import fcntl
 import os
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import IO, Any
 
 import structlog
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from headwater.compute import artifacts, checkpoints, deciding, jobs, reuse
 from headwater.compute.admission import allot
@@ -31,8 +31,9 @@ from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.deciding import Decision, Heard, Verdict
 from headwater.compute.figures import Times
 from headwater.compute.floor import Floor
-from headwater.compute.jobs import ANYWHERE, ENDS, ON_ENGINE, Job, State
+from headwater.compute.jobs import ANYWHERE, ENDS, ON_ENGINE, Job, Move, State
 from headwater.compute.judging import Judge
+from headwater.compute.live import Live
 from headwater.compute.sites import ENGINES
 from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
@@ -65,6 +66,8 @@ class Dispatcher:
         self._busy: set[str] = set()
         self._cancelled: set[str] = set()
         self._heard: set[str] = set()
+        self._compared: set[tuple[str, str | None]] = set()
+        self.live = Live()
         self._busy_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
         self._threads: list[threading.Thread] = []
@@ -122,21 +125,39 @@ class Dispatcher:
     def turn(self) -> bool:
         """Do one round of the loop and tell whether anything is queued or under way."""
         with self.platform.db.read() as connection:
-            active = jobs.in_states(connection, ON_ENGINE)
-            queued = jobs.in_states(connection, {State.QUEUED}, limit=self.judge.window)
-        capacity = self.floor.look(Counter(job.engine for job in active), {job.engine for job in queued})
+            self.live.look(connection)
+            queued = self.judge.window(connection, self.live, now=self.platform.clock.now())
+        active = tuple(self.live.active.values())
+        capacity = self.floor.look(self.live.by_engine(), {job.engine for job in queued})
         self._attend(active)
         self._observe(active)
-        fresh = tuple(job for job in queued if not self._reused(job))
+        if fresh := self._not_reused(queued):
+            self._admit(fresh, active, capacity)
+        return bool(active or queued)
+
+    def _admit(self, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity]) -> None:
+        """Have the policy decide on queued jobs, and do what it says."""
+        began = time.perf_counter()
+        with self.platform.db.read() as connection:
+            facts = self.judge.decided_by(connection, queued, active, capacity, self.floor, now=self.platform.clock.now())
+        made = self.judge.decide(facts)
+        self.decided.note(time.perf_counter() - began)
+        self._carry_out({job.id: job for job in (*queued, *active)}, made, active, capacity)
+
+    def _not_reused(self, queued: Sequence[Job]) -> tuple[Job, ...]:
+        """End what equal jobs have done before, and return the rest. One is compared again only when a job of its step has ended."""
+        if ended := self.live.ended_steps:
+            self._compared = set() if None in ended else {job for job in self._compared if job[1] not in ended}
+            self.live.ended_steps = set()
+        fresh = []
+        for job in queued:
+            known = job.id, job.step
+            if job.step is None or known in self._compared or not self._reused(job):
+                fresh.append(job)
+                self._compared.add(known)
         if len(fresh) < len(queued):
             self._wake.set()  # what waited for the reused ones may be queued now
-        if fresh:
-            began = time.perf_counter()
-            with self.platform.db.read() as connection:
-                facts = self.judge.decided_by(connection, fresh, active, capacity, self.floor, now=self.platform.clock.now())
-            self._carry_out({job.id: job for job in (*fresh, *active)}, self.judge.decide(facts), active, capacity)
-            self.decided.note(time.perf_counter() - began)
-        return bool(active or queued)
+        return tuple(fresh)
 
     def _lead(self) -> None:
         path = self.platform.settings.data_folder / "dispatcher.lock"
@@ -287,55 +308,57 @@ class Dispatcher:
             return
 
         def record(connection: Connection) -> None:
-            held: dict[str, list[Mapping[str, Sequence[int]]]] = defaultdict(list)
-            for job in active:
-                held[job.engine].append(job.devices or {})
+            now, held = self.platform.clock.now(), devices_held(active)
+            moves, noted = [], []
             for one in news:
-                with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled or ended meanwhile
-                    job = known[one.job]
-                    devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site]) if one.site else {}
-                    self._record(connection, job, one, devices)
+                job = known[one.job]
+                if one.verdict is Verdict.STOP:
+                    with contextlib.suppress(Conflict):  # ended meanwhile
+                        jobs.ask_room(connection, job, for_job=one.other or "", why=one.reason, at=now, actor=SYSTEM)
+                elif one.verdict is Verdict.WAIT:
+                    noted.append({"id": job.id, "reason": one.reason[:1000], "decision": self._told(one)})
+                elif one.verdict is Verdict.NEVER:
+                    error = {"code": "compute.never_fits", "message": one.reason}
+                    values = {"error": error, "decision": self._told(one)}
+                    moves.append(Move(job=job, to=State.FAILED, actor=SYSTEM, reason=one.reason, values=values))
+                else:
+                    devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site])
                     held[one.site].append(devices)
+                    moves.append(self._start(connection, job, one, devices))
+            jobs.move_all(connection, moves, at=now)
+            jobs.note_all(connection, noted)
+            waiting.extend(noted)
 
+        waiting: list[dict[str, Any]] = []
         self.platform.db.write(record)
+        self.live.note(waiting)
         started = [one.job for one in news if one.verdict is Verdict.START]
         self.started += len(started)
         if started:
             with self.platform.db.read() as connection:
-                fresh = [jobs.get(connection, job) for job in started]
-            for job in fresh:
+                self.live.look(connection)
+            for job in self.live.on(started):
                 if job.state is State.STARTING:
                     self._in_background(job, self._launch)
-        if len(started) >= self.judge.window or any(one.verdict is Verdict.STOP for one in news):
+        if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
-    def _record(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]]) -> None:
-        """Record a decision; `devices` are those that a start gets."""
-        now = self.platform.clock.now()
-        if decision.verdict is Verdict.STOP:
-            jobs.ask_room(connection, job, for_job=decision.other or "", why=decision.reason, at=now, actor=SYSTEM)
-            return
-        told = {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
-        if decision.verdict is Verdict.WAIT:
-            connection.execute(update(jobs.jobs).where(jobs.jobs.c.id == job.id).values(reason=decision.reason[:1000], decision=told))
-            return
-        if decision.verdict is Verdict.NEVER:
-            error = {"code": "compute.never_fits", "message": decision.reason}
-            self._move(connection, job, State.FAILED, reason=decision.reason, error=error, decision=told)
-            return
-        self._move(
-            connection,
-            job,
-            State.STARTING,
-            reason=decision.reason,
-            engine=decision.site,
-            place=INSIDE if decision.site == "platform" else decision.reason[:400],
-            attempt=job.attempt + 1,
-            started_at=now,
-            devices=devices,
-            decision=told,
-            reuse_key=reuse.key(job, resolve(connection, job)),
-        )
+    def _told(self, decision: Decision) -> dict[str, str]:
+        """Return what is kept of a decision with its job."""
+        return {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
+
+    def _start(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]]) -> Move:
+        """Return the change of a job that starts, with the devices that it gets."""
+        values = {
+            "engine": decision.site,
+            "place": INSIDE if decision.site == "platform" else decision.reason[:400],
+            "attempt": job.attempt + 1,
+            "started_at": self.platform.clock.now(),
+            "devices": dict(devices),
+            "decision": self._told(decision),
+            "reuse_key": reuse.key(job, resolve(connection, job)) if job.step is not None else None,
+        }
+        return Move(job=job, to=State.STARTING, actor=SYSTEM, reason=decision.reason, values=values)
 
     def _launch(self, job: Job) -> None:
         try:
@@ -437,6 +460,15 @@ class Dispatcher:
         except Conflict:
             return False
         return True
+
+
+def devices_held(active: Sequence[Job]) -> dict[str, list[Mapping[str, Sequence[int]]]]:
+    """Return the devices that jobs have, by engine."""
+    held: dict[str, list[Mapping[str, Sequence[int]]]] = defaultdict(list)
+    for job in active:
+        if job.devices:
+            held[job.engine].append(job.devices)
+    return held
 
 
 def _opened(platform: Platform) -> dict[str, Engine]:

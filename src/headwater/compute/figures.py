@@ -132,7 +132,7 @@ def _decisions(dispatcher: Dispatcher) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
     buckets, total = dispatcher.decided.buckets()
-    times = HistogramMetricFamily("headwater_decision_seconds", "Time of one turn's decisions with their record.")
+    times = HistogramMetricFamily("headwater_decision_seconds", "Time of one turn's decisions, their record apart.")
     times.add_metric([], buckets, total)
     yield times
     started = CounterMetricFamily("headwater_jobs_started", "Attempts that this server has started.")

@@ -13,15 +13,17 @@ from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
 from headwater.compute.floor import Floor, residency
 from headwater.compute.jobs import ON_ENGINE, Job
+from headwater.compute.live import Live
 from headwater.compute.policy_file import PolicyFile
+from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
-from headwater.compute.situation import INSIDE, Facts
+from headwater.compute.situation import INSIDE, Facts, held
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
 STRICT_WINDOW, WINDOW = 16, 256
-"""How many of the oldest queued jobs are looked at in a turn: a policy that nobody overtakes needs few, as only the first can start."""
+"""How many queued jobs a turn looks at: of each engine's oldest under a policy that nobody overtakes, as only the first can start."""
 LEARN_AGAIN_S = 10.0
 
 
@@ -34,6 +36,7 @@ class Judge:
         self.file = PolicyFile(settings.policy)
         self._heard = heard
         self._history = History()
+        self._quotas: tuple[Quota, ...] = ()
         self._recent: tuple[Job, ...] = ()
         self._learned_s = self._looked_s = -LEARN_AGAIN_S
 
@@ -42,12 +45,26 @@ class Judge:
         """The policy that decides now."""
         return self.file.current()
 
-    @property
-    def window(self) -> int:
-        """How many queued jobs to show `decide`."""
+    def window(self, connection: Connection, live: Live, *, now: datetime) -> tuple[Job, ...]:
+        """Return the queued jobs to decide about now.
+
+        Where more wait than are looked at, organisations that their quotas keep from starting anything are left out for now.
+        """
+        if live.quotas_changed:
+            self._quotas, live.quotas_changed = quotas.listed(connection), False
         policy = self.policy
-        strict = policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never"
-        return STRICT_WINDOW if strict else WINDOW
+        if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
+            return live.oldest(connection, STRICT_WINDOW)
+        if live.count <= WINDOW:
+            return live.oldest(connection, WINDOW)
+        units, used = held(live.active.values()), self.used(connection, now)
+        weights = {one.organisation: one.weight for one in self._quotas}
+        return live.window(
+            connection,
+            WINDOW,
+            aside=quotas.rooms(self._quotas, units),
+            rank=lambda owner: used.get(owner, 0.0) / weights.get(owner, 1.0),
+        )
 
     def decided_by(
         self,
@@ -61,7 +78,7 @@ class Judge:
     ) -> Facts:
         """Return what the dispatcher decides by, with what each of its engines has."""
         told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
-        facts = self._facts(connection, queued, active, capacity, told, now)
+        facts = self._facts(connection, queued, active, capacity, told, now, live=True)
         return replace(facts, closed=floor.closed(), residency=floor.residency())
 
     def decide(self, facts: Facts) -> tuple[Decision, ...]:
@@ -83,13 +100,15 @@ class Judge:
         capacity: Mapping[str, Capacity],
         expected: Mapping[str, RunTime],
         now: datetime,
+        *,
+        live: bool = False,
     ) -> Facts:
         return Facts(
             now=now,
             queued=queued,
             active=active,
             capacity=capacity,
-            quotas=quotas.listed(connection),
+            quotas=self._quotas if live else quotas.listed(connection),
             policy=self.policy,
             expected=expected,
             used=self.used(connection, now),

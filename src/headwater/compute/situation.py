@@ -7,7 +7,8 @@ short, cannot be stopped, and end what others have begun.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,11 +21,14 @@ from headwater.compute.scheduler.decide import Plan, decide
 from headwater.compute.scheduler.policy import Policy, load
 from headwater.compute.scheduler.prediction import RunTime
 from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, Request, SiteShape
+from headwater.compute.usage import lineage
 from headwater.compute.work import Capacity
 
 INSIDE = "platform"
 NOTHING = Capacity(cpus=0.0, memory_gib=0.0)
 NO_TAGS: frozenset[str] = frozenset()
+MOST_TOLD = 64
+"""Running jobs that a decision is told one by one, where their sums would do."""
 NO_CHECKPOINT_S = 1e12
 """Between checkpoints of a job that makes none: longer than any run, so that a stop loses all its work."""
 
@@ -85,16 +89,89 @@ def situation(facts: Facts, group: frozenset[str]) -> Situation:
     there = {name: pool.at_least(NOTHING if name in facts.closed else whole, held[name]) for name, whole in facts.capacity.items()}
     lanes = {name: 0 if name in group else 1 for name in (ANYWHERE, *facts.capacity)}
     told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
+    if len(running) > MOST_TOLD and sums_are_enough(policy):
+        return _summed(facts, group, policy, running, waiting, there, lanes)
     return Situation(
         engines=group,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
-        sites=tuple(
-            row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name], facts.residency.get(name, NO_TAGS))
-        ),
+        sites=_rows(facts, there, lanes),
         queues=quotas.queues(facts.quotas, [job.organisation for job in told], facts.used),
         policy=policy,
         now_s=facts.now.timestamp(),
     )
+
+
+def sums_are_enough(policy: Policy) -> bool:
+    """Tell whether a policy asks of running jobs only how much they hold: it stops none, and looks at no run times."""
+    plain = policy.order.by in ("fifo", "priority", "fair_share") and policy.backfill.kind in ("none", "skip")
+    return plain and policy.preemption.when == "never" and policy.estimates.source == "nothing"
+
+
+def held(running: Iterable[Job]) -> dict[str, float]:
+    """Return the normalised units that jobs hold, by organisation: its own and all below it."""
+    found: dict[str, float] = defaultdict(float)
+    for job in running:
+        if job.engine != INSIDE:
+            found[job.organisation] += pool.normalised_units(job.spec.resources)
+    for organisation, units in list(found.items()):
+        for path in lineage(organisation)[:-1]:
+            found[path] += units
+    return dict(found)
+
+
+def _summed(
+    facts: Facts,
+    group: frozenset[str],
+    policy: Policy,
+    running: Sequence[Job],
+    waiting: Sequence[Job],
+    there: Mapping[str, Capacity],
+    lanes: Mapping[str, int],
+) -> Situation:
+    """Return the same inputs with running jobs summed up: one for each row and each organisation that has jobs waiting or is above one.
+
+    What other organisations hold counts for the nearest above them that is listed: it takes part in its quota, and of those that do
+    not wait nothing is decided. So a decision's cost hangs on what waits, not on all that runs.
+    """
+    paths = {path for job in waiting for path in lineage(job.organisation)}
+    sums: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for job in running:
+        asked = job.spec.resources
+        queue = None if job.engine == INSIDE else next((path for path in reversed(lineage(job.organisation)) if path in paths), None)
+        sum_ = sums[pool.row_of(job.engine, asked), queue]
+        sum_[0] += pool.units_of(asked)
+        sum_[1] += pool.cpu_milli(asked)
+        sum_[2] += pool.memory_mib(asked)
+    now_s = facts.now.timestamp()
+    summed = [
+        Request(
+            name=f"held on {row} by {queue}",
+            submit_s=now_s,
+            units=units,
+            lane=lanes[row.partition("/")[0]],
+            queue=queue,
+            home=row,
+            cpu_milli=cpu,
+            memory_mib=memory,
+            site=row,
+            started_s=now_s,
+        )
+        for (row, queue), (units, cpu, memory) in sums.items()
+    ]
+    told = sorted(waiting, key=lambda job: (job.submitted_at, job.graph, job.position))
+    return Situation(
+        engines=group,
+        requests=(*summed, *(_request(job, facts, policy, lanes[job.engine]) for job in told)),
+        sites=_rows(facts, there, lanes),
+        queues=quotas.queues([one for one in facts.quotas if one.organisation in paths], paths, facts.used),
+        policy=policy,
+        now_s=now_s,
+    )
+
+
+def _rows(facts: Facts, there: Mapping[str, Capacity], lanes: Mapping[str, int]) -> tuple[SiteShape, ...]:
+    tags = facts.residency
+    return tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name], tags.get(name, NO_TAGS)))
 
 
 def plan(given: Situation) -> Plan:
