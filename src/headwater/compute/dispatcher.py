@@ -1,7 +1,7 @@
 """The dispatcher: brings what engines report into the database, and the scheduler's decisions to engines.
 
-One loop, one leader per data folder. Each turn it observes the attempts under way, ends those that
-ended, answers cancel requests, reuses finished work, has the policy decide on the queue, and starts and
+One loop, on the one server that leads (`leadership.py`); on the others it stands by. Each turn it observes the attempts under
+way, ends those that ended, answers cancel requests, reuses finished work, has the policy decide on the queue, and starts and
 stops what it says. What must not hold the loop up (laying out inputs, storing outputs) runs in a few worker threads.
 
 It can be killed at any moment: a job is recorded as `starting` under a new attempt key before its
@@ -12,15 +12,13 @@ the next start every recorded attempt is asked after again, and attempts nobody 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy import Connection, update
@@ -29,11 +27,13 @@ from headwater.compute import artifacts, checkpoints, deciding, jobs, pool, reus
 from headwater.compute.admission import allot
 from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.deciding import Decision, Heard, Verdict
+from headwater.compute.engines.home import home_of
 from headwater.compute.figures import Times
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
+from headwater.compute.leadership import Leadership
 from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
-from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
+from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
 from headwater.core.registry import Family
@@ -41,7 +41,11 @@ from headwater.core.registry import Family
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 
 LONGEST_REST_S = 0.5
+STRAYS_S = 5.0
 WORKERS = 4
+ELSEWHERE = Observation(
+    phase=Phase.LOST, reason=Reason.NODE_LOST, message="It was put where only another server sees it, and that one leads no more."
+)
 
 INSIDE = "inside the platform, because it changes the platform's own records"
 
@@ -68,23 +72,21 @@ class Dispatcher:
         self._busy_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
         self._threads: list[threading.Thread] = []
-        self._lock_file: IO[str] | None = None
-        self._end_claim: Callable[[], None] | None = None
+        self._homes = {name: home_of(engine) for name, engine in self.engines.items()}
+        self._lead = Leadership(platform.db, self._homes)
+        self._took_up: int | None = None
+        self._strays_s = 0.0
+
+    @property
+    def role(self) -> Literal["leader", "standby"]:
+        """Whether this server decides, or stands by while another does."""
+        return "leader" if self._lead.epoch is not None else "standby"
 
     def start(self) -> None:
-        """Take the lead on this data folder and begin. Raises Conflict where another process leads."""
-        try:
-            self._lead()
-        except Conflict:
-            self._close_engines()
-            raise
-        self._capacity()
-        with self.platform.db.read() as connection:
-            known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
-            checkpoints.sweep(self.platform, connection)
-        for engine in self.engines.values():
-            if ended := engine.sweep(known):
-                log.warning("attempts.swept", engine=engine.name, keys=list(ended))
+        """Begin: to decide, where no other server does, else to stand by until it is this one's turn. Raises Unavailable."""
+        self._lead.start()
+        if self._lead.epoch is not None:
+            self._take_up(self._lead.epoch)
         self._threads = [threading.Thread(target=self._loop, name="dispatcher", daemon=True)]
         self._threads += [threading.Thread(target=self._listen, args=(one,), name="doorbell", daemon=True) for one in self.engines.values()]
         for thread in self._threads:
@@ -97,15 +99,9 @@ class Dispatcher:
         for thread in self._threads:
             thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._close_engines()
-        if self._end_claim is not None:
-            self._end_claim()
-        if self._lock_file is not None:
-            self._lock_file.close()
-
-    def _close_engines(self) -> None:
         for engine in self.engines.values():
             engine.close()
+        self._lead.stop()
 
     def wake(self) -> None:
         """Look at the queue now: something was submitted or cancelled."""
@@ -132,33 +128,48 @@ class Dispatcher:
         """Return what the engines have in all, and record it where it has changed, for those who ask why."""
         seen, now = {name: engine.capacity() for name, engine in self.engines.items()}, self.platform.clock.now()
         if seen != self._noted:
-            self.platform.db.write(lambda connection: pool.note(connection, seen, at=now))
+            self._lead.write(lambda connection: pool.note(connection, seen, at=now))
             self._noted = seen
         return seen
 
-    def _lead(self) -> None:
-        path = self.platform.settings.data_folder / "dispatcher.lock"
-        file = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            other = file.read().strip() or "unknown"
-            file.close()
-            raise Conflict(f"Another process (pid {other}) runs this data folder.", "Use that server, or another --data folder.") from error
-        self._end_claim = self.platform.db.claim_leadership()
-        if self._end_claim is None:
-            file.close()
-            raise Conflict("Another server dispatches the jobs of this database.", "Use that one, or a database of your own.")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        self._lock_file = file
+    def _take_up(self, epoch: int) -> None:
+        """Begin an epoch: record what this server's engines have, and end attempts that no job knows."""
+        self._noted = {}
+        self._capacity()
+        with self.platform.db.read() as connection:
+            checkpoints.sweep(self.platform, connection)
+        self._sweep(self.engines)
+        self._took_up = epoch
+
+    def _sweep(self, names: Iterable[str]) -> None:
+        """End the attempts of some engines that no job is under way with."""
+        with self.platform.db.read() as connection:
+            known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
+        for name in names:
+            if ended := self.engines[name].sweep(known):
+                log.warning("attempts.swept", engine=name, keys=list(ended))
+
+    def _stand_by(self) -> None:
+        """End now and then what this server once started, and the leader, who cannot see it, has given up."""
+        if time.monotonic() - self._strays_s < STRAYS_S:
+            return
+        self._strays_s = time.monotonic()
+        with self.platform.db.read() as connection:
+            elsewhere = self._lead.elsewhere(connection)
+        self._sweep(elsewhere)
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.turn()
+                if (epoch := self._lead.epoch) is None:
+                    self._stand_by()
+                else:
+                    if epoch != self._took_up:
+                        self._take_up(epoch)
+                    self.turn()
+            except Unavailable as error:
+                log.warning("dispatcher.turn_failed", error=str(error))
+                self._stopping.wait(LONGEST_REST_S)
             except Exception:  # the loop outlives a failing turn: it is logged and tried again
                 log.exception("dispatcher.turn_failed")
                 self._stopping.wait(LONGEST_REST_S)
@@ -167,6 +178,9 @@ class Dispatcher:
 
     def _listen(self, engine: Engine) -> None:
         while not self._stopping.is_set():
+            if self._lead.epoch is None:  # the leader hears the same bell, and each ring is heard once
+                self._stopping.wait(LONGEST_REST_S)
+                continue
             engine.wait(LONGEST_REST_S)
             self._wake.set()
 
@@ -180,6 +194,9 @@ class Dispatcher:
         def guarded() -> None:
             try:
                 work(job)
+            except Unavailable as error:  # such as a database that is away: the next turn tries again
+                log.warning("dispatcher.work_failed", job=job.id, error=str(error))
+                self._stopping.wait(LONGEST_REST_S)
             except Exception:  # a worker's fault must not take the job's record with it: the next turn tries again
                 log.exception("dispatcher.work_failed", job=job.id)
                 self._stopping.wait(LONGEST_REST_S)
@@ -194,7 +211,11 @@ class Dispatcher:
     def _observe(self, active: Sequence[Job]) -> None:
         by_engine: dict[str, list[Job]] = defaultdict(list)
         for job in active:
-            if job.id not in self._busy:
+            if job.id in self._busy:
+                continue
+            if job.home not in (None, self._homes.get(job.engine)):
+                self._react(job, ELSEWHERE)
+            else:
                 by_engine[job.engine].append(job)
         for name, group in by_engine.items():
             seen = self.engines[name].poll([job.key for job in group]) if name in self.engines else {}
@@ -242,7 +263,7 @@ class Dispatcher:
                 with contextlib.suppress(Conflict), connection.begin_nested():  # cancelled or ended meanwhile
                     held.append(self._record(connection, known[one.job], one, held))
 
-        self.platform.db.write(record)
+        self._lead.write(record)
         started = [one.job for one in news if one.verdict is Verdict.START]
         self.started += len(started)
         if started:
@@ -280,6 +301,7 @@ class Dispatcher:
             attempt=job.attempt + 1,
             started_at=now,
             devices=devices,
+            home=self._homes.get(job.engine),
             decision=told,
             reuse_key=reuse.key(job, resolve(connection, job)),
         )
@@ -289,10 +311,19 @@ class Dispatcher:
         try:
             with self.platform.db.read() as connection:
                 inputs = resolve(connection, job)
+        except NotFound as error:
+            self._not_started(job, error)
+            return
+        if self._lead.epoch is None:
+            return  # the leader starts it
+        try:
             self.engines[job.engine].submit(self._work(job, inputs))
         except HeadwaterError as error:
-            log.warning("job.not_started", job=job.id, error=str(error))
-            self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
+            self._not_started(job, error)
+
+    def _not_started(self, job: Job, error: HeadwaterError) -> None:
+        log.warning("job.not_started", job=job.id, error=str(error))
+        self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
 
     def _work(self, job: Job, inputs: Mapping[str, str]) -> Work:
         kept = checkpoints.folder_for(self.platform, job)
@@ -332,7 +363,8 @@ class Dispatcher:
             self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again")
         else:
             self._fail(job, seen)
-        self.engines[job.engine].forget(job.key)
+        if job.engine in self.engines:
+            self.engines[job.engine].forget(job.key)
         with self.platform.db.read() as connection:
             over = jobs.get(connection, job.id).state in ENDS
         if over:
@@ -348,7 +380,7 @@ class Dispatcher:
         )
 
     def _fail(self, job: Job, seen: Observation) -> None:
-        told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json")
+        told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json") if job.engine in self.engines else {}
         reason = seen.reason or (Reason.NODE_LOST if seen.phase is Phase.LOST else Reason.FAILED)
         code = str(told.get("code") or f"compute.{reason}")
         message = str(told.get("message") or seen.message or f"It ended with status {seen.exit_code}.")
@@ -366,7 +398,7 @@ class Dispatcher:
             self._change(job, to, reason=error.what, error=_as_json(error), usage=asdict(seen.usage))
             return
         with contextlib.suppress(Conflict):  # another writer ended it first
-            self.platform.db.write(lambda connection: self._finish(connection, job, made, inputs, seen))
+            self._lead.write(lambda connection: self._finish(connection, job, made, inputs, seen))
 
     def _finish(self, connection: Connection, job: Job, made: Made, inputs: Mapping[str, str], seen: Observation) -> None:
         now = self.platform.clock.now()
@@ -381,7 +413,7 @@ class Dispatcher:
     def _change(self, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> bool:
         """Move a job in a transaction of its own, and tell whether it was still as it was read."""
         try:
-            self.platform.db.write(lambda connection: self._move(connection, job, to, actor=actor, reason=reason, **values))
+            self._lead.write(lambda connection: self._move(connection, job, to, actor=actor, reason=reason, **values))
         except Conflict:
             return False
         return True

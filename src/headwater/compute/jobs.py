@@ -79,6 +79,7 @@ jobs = Table(
     Column("attained_s", Float, nullable=False, default=0.0, server_default="0"),
     Column("preempted_for", String(120)),
     Column("preemptions", Integer, nullable=False, default=0, server_default="0"),
+    Column("home", String(32)),
     Index("ix_job_graph", "graph", "position"),
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
@@ -173,6 +174,8 @@ class Job:
     """The job that this one makes room for, while it stops."""
     preemptions: int
     """How many of its attempts were stopped for other jobs: they use up no retries."""
+    home: str | None = None
+    """The folder that its engine keeps the present attempt in (see `engines/home.py`)."""
 
     @property
     def key(self) -> str:
