@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,24 +18,25 @@ import pytest
 
 
 class Postgres:
-    """One server on the loopback address. Start it; stop it. Skips the test where PostgreSQL is not installed."""
+    """One server on the loopback address. Start it; stop it. Skips the test where PostgreSQL is not installed.
 
-    def __init__(self, folder: Path) -> None:
+    Its folder is not among the tests': the server runs as another user, whom a test beside this one may shut out of those.
+    """
+
+    def __init__(self) -> None:
         installed = shutil.which("postgres")
         programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + ([str(Path(installed).parent)] if installed else [])
         if not programs:
             pytest.skip("PostgreSQL is not installed (python3 dev.py system)")
-        self.folder, self.programs = folder, programs[-1]
+        self.folder, self.programs = Path(tempfile.mkdtemp(prefix="headwater-postgres-")), programs[-1]
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"postgresql+pg8000://headwater@127.0.0.1:{self.port}"
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # the server refuses to run as root
-            for one in (folder, *list(folder.parents)[:3]):
-                one.chmod(one.stat().st_mode | 0o755)
-            shutil.chown(folder, "postgres")
+            shutil.chown(self.folder, "postgres")
             self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        asked = [*self._as_user, f"{self.programs}/initdb", "-D", str(folder / "data"), "-U", "headwater", "-A", "trust"]
+        asked = [*self._as_user, f"{self.programs}/initdb", "-D", str(self.folder / "data"), "-U", "headwater", "-A", "trust"]
         made = subprocess.run(asked, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
         self.process: subprocess.Popen[bytes] | None = None
@@ -63,8 +65,9 @@ class Postgres:
         self._end(signal.SIGQUIT)
 
     def stop(self) -> None:
-        """End it fast; open connections are ended."""
+        """End it fast, and remove what it kept; open connections are ended."""
         self._end(signal.SIGINT)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:

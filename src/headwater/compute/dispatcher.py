@@ -32,7 +32,7 @@ from headwater.compute.figures import Times
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
 from headwater.compute.leadership import Leadership
-from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
+from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Staging, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
@@ -41,6 +41,8 @@ from headwater.core.registry import Family
 ENGINES: Family[EngineFactory] = Family("engines", EngineFactory)
 
 LONGEST_REST_S = 0.5
+TELL_S = 1.0
+STORE_AGAIN_S = 5.0
 STRAYS_S = 5.0
 WORKERS = 4
 ELSEWHERE = Observation(
@@ -233,7 +235,7 @@ class Dispatcher:
         elif seen.phase is Phase.UNKNOWN:
             self._in_background(job, self._launch)
         elif job.state is State.STARTING:
-            self._change(job, State.RUNNING, reason=job.reason)
+            self._change(job, State.RUNNING, reason=_why(job))
 
     def _reused(self, job: Job) -> bool:
         """End a queued job by an equal one that finished before and still holds; tell whether the job left the queue."""
@@ -346,13 +348,33 @@ class Dispatcher:
             resources=job.spec.resources,
             environment={checkpoints.VARIABLE: str(kept)} if kept else {},
             devices=job.devices or {},
+            staging=Staging(cache_bytes=int(self.platform.settings.stage_cache_gib * (1 << 30)), told=self._telling(job)),
         )
+
+    def _telling(self, job: Job) -> Callable[[float], None]:
+        """Return what notes, now and then, how much of a job's inputs is where it will run."""
+        told_s = time.monotonic()
+
+        def tell(share: float) -> None:
+            nonlocal told_s
+            if time.monotonic() - told_s > TELL_S:
+                told_s = time.monotonic()
+                self._note(job, f"staging its inputs: {share:.0%} of their bytes are there")
+
+        return tell
+
+    def _note(self, job: Job, reason: str) -> None:
+        """Say what a job waits for while it stays in its state."""
+        here = (jobs.jobs.c.id == job.id, jobs.jobs.c.state == job.state, jobs.jobs.c.attempt == job.attempt)
+        with contextlib.suppress(Unavailable):  # it will be said again
+            self._lead.write(lambda connection: connection.execute(update(jobs.jobs).where(*here).values(reason=reason[:1000])))
 
     def _end(self, job: Job, seen: Observation) -> None:
         """Record how an attempt ended; it is queued again where it made room, its process was lost or retries are left."""
         usage, tried = asdict(seen.usage), job.attempt - job.preemptions
         if seen.phase is Phase.SUCCEEDED:
-            self._succeed(job, seen)
+            if not self._succeed(job, seen):
+                return
         elif job.preempted_for is not None and not job.cancel_asked_by and (seen.phase is Phase.LOST or seen.reason is Reason.CANCELLED):
             self._wait_again(job)
         elif seen.reason is Reason.CANCELLED or job.cancel_asked_by:
@@ -388,24 +410,31 @@ class Dispatcher:
         error = {"code": code, "message": message, "reason": reason}
         self._change(job, to, reason=message[:300], error=error, usage=asdict(seen.usage))
 
-    def _succeed(self, job: Job, seen: Observation) -> None:
+    def _succeed(self, job: Job, seen: Observation) -> bool:
+        """Store what a job made and end it; False where the store cannot take it now: its outputs stay where they are until it can."""
         with self.platform.db.read() as connection:
             inputs = resolve(connection, job)
         try:
             made = collect(self.platform.store, job, self.engines[job.engine].folder(job.key), inputs)
+        except Unavailable as error:
+            log.warning("job.not_stored", job=job.id, error=str(error))
+            self._note(job, f"has ended well; its outputs wait to be stored: {error}")
+            self._stopping.wait(STORE_AGAIN_S)
+            return False
         except HeadwaterError as error:
             to = State.REFUSED if isinstance(error, Refused) else State.FAILED
             self._change(job, to, reason=error.what, error=_as_json(error), usage=asdict(seen.usage))
-            return
+            return True
         with contextlib.suppress(Conflict):  # another writer ended it first
             self._lead.write(lambda connection: self._finish(connection, job, made, inputs, seen))
+        return True
 
     def _finish(self, connection: Connection, job: Job, made: Made, inputs: Mapping[str, str], seen: Observation) -> None:
         now = self.platform.clock.now()
         artifacts.hold(connection, made.outputs.values(), job.organisation, at=now)
         issued = sign(connection, self.platform, job, made, inputs=inputs, now=now)
         result = {"outputs": dict(made.outputs), "metrics": dict(made.metrics), "facts": dict(made.facts), "statements": issued}
-        self._move(connection, job, State.DONE, reason=job.reason, result=result, usage=asdict(seen.usage))
+        self._move(connection, job, State.DONE, reason=_why(job), result=result, usage=asdict(seen.usage))
 
     def _move(self, connection: Connection, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> None:
         jobs.move(connection, job, to, at=self.platform.clock.now(), actor=actor, reason=reason, **values)
@@ -436,6 +465,11 @@ def resolve(connection: Connection, job: Job) -> dict[str, str]:
             raise NotFound(f"The input '{name}' of '{job.name}' was not made.", "Look at the job that makes it.")
         found[name] = artifact
     return found
+
+
+def _why(job: Job) -> str:
+    """Return why a job was started as it was, whatever has been said of its staging or storing since."""
+    return str((job.decision or {}).get("why") or job.reason)
 
 
 def _as_json(error: HeadwaterError) -> dict[str, str]:

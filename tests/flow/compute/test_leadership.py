@@ -180,8 +180,7 @@ def test_a_job_on_the_machine_of_a_dead_server_is_tried_again_and_what_was_left_
 
 
 def test_a_leader_whose_database_is_away_stops_deciding_and_leads_again_when_it_is_back(tmp_path: Path) -> None:
-    (tmp_path / "postgres").mkdir()
-    server = Postgres(tmp_path / "postgres")
+    server = Postgres()
     server.start()
     try:
         with platform.opened(settings.load(data_folder=tmp_path / "data", database_url=f"{server.url}/postgres")) as site:
