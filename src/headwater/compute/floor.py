@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from headwater.compute import pool, sites
 from headwater.compute.engines import attempt
@@ -69,10 +70,17 @@ def residency(settings: Settings) -> dict[str, frozenset[str]]:
 class Floor:
     """All engines of one platform. For the dispatcher's thread, but for opening, which runs on `background`."""
 
-    def __init__(self, platform: Platform, engines: Mapping[str, Engine], background: Callable[[Callable[[], None]], None]) -> None:
-        """Take over engines that are open; `background` runs what may take long."""
+    def __init__(
+        self,
+        platform: Platform,
+        engines: Mapping[str, Engine],
+        background: Callable[[Callable[[], None]], None],
+        write: Callable[[Callable[[Connection], object]], object],
+    ) -> None:
+        """Take over engines that are open; `background` runs what may take long, `write` a transaction of the leader."""
         self._platform = platform
         self._background = background
+        self._write = write
         self._guard = threading.Lock()
         self._sites = {name: _Site(engine=engine) for name, engine in engines.items()}
         for engine in engines.values():
@@ -88,11 +96,14 @@ class Floor:
         with self._guard:
             return {name: site.engine for name, site in self._sites.items() if site.engine is not None}
 
-    def look(self, busy: Mapping[str, int], asked: Collection[str] = ()) -> dict[str, Capacity]:
+    def look(self, busy: Mapping[str, int], asked: Collection[str] = (), *, anew: bool = False) -> dict[str, Capacity]:
         """Take in the register and how every site fares, record what has changed, and return what all have.
 
         `busy` counts the jobs on each; `asked` are sites that jobs wait for: one that is not known yet may have been registered just now.
+        With `anew` all is recorded, whatever this process recorded last: another may have done so since.
         """
+        if anew:
+            self._noted = None
         if time.monotonic() >= self._read_s + READ_S or not self._sites.keys() >= set(asked):
             self._read_s = time.monotonic()
             self._take_in()
@@ -207,7 +218,7 @@ class Floor:
 
     def _tell(self, kind: str, name: str, body: Mapping[str, object]) -> None:
         now = self._platform.clock.now()
-        self._platform.db.write(lambda connection: ledger.append(connection, kind, subject=name, actor=SYSTEM, at=now, body=body))
+        self._write(lambda connection: ledger.append(connection, kind, subject=name, actor=SYSTEM, at=now, body=body))
 
     def _note(self, seen: dict[str, Capacity]) -> None:
         """Record what there is where it has changed; the seconds in a reason change always, and alone are not recorded."""
@@ -215,5 +226,5 @@ class Floor:
         if self._noted == (seen, standings):
             return
         now, stands = self._platform.clock.now(), dict(self.stands)
-        self._platform.db.write(lambda connection: pool.note(connection, seen, stands, at=now))
+        self._write(lambda connection: pool.note(connection, seen, stands, at=now))
         self._noted = seen, standings

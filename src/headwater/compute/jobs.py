@@ -84,6 +84,7 @@ jobs = Table(
     Column("preempted_for", String(120)),
     Column("preemptions", Integer, nullable=False, default=0, server_default="0"),
     Column("moves", Integer, nullable=False, default=0, server_default="0"),
+    Column("home", String(32)),
     Index("ix_job_graph", "graph", "position"),
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
@@ -187,6 +188,8 @@ class Job:
     """The engine that was asked for; empty: the same as `engine`."""
     moves: int = 0
     """How many of its attempts were left behind on a site that was lost, and may still run there."""
+    home: str | None = None
+    """The folder that its engine keeps the present attempt in (see `engines/home.py`)."""
 
     @property
     def key(self) -> str:

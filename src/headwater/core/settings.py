@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         "fifo", description="Scheduling policy: a shipped one's name (`headwater twin policies`), or a file, read again when it changes."
     )
     stop_grace_s: float = Field(5.0, ge=0, le=3600, description="Seconds that a job which is to stop gets to write a checkpoint.")
+    stage_cache_gib: float = Field(
+        16.0, ge=0, description="Inputs of jobs that each engine's folder keeps for later jobs; the longest unused go first."
+    )
     upload_max_bytes: int = Field(64 << 20, gt=0, description="Largest request body that the server takes.")
     store_max_bytes: int = Field(16 << 30, gt=0, description="Largest single artifact that the store takes.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log events that are written.")

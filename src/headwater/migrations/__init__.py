@@ -7,6 +7,7 @@ TABLE_MODULES = (
     "headwater.compute.jobs",
     "headwater.compute.artifacts",
     "headwater.compute.quotas",
+    "headwater.compute.leadership",
     "headwater.compute.pool",
     "headwater.compute.sites",
     "headwater.projects.runs",

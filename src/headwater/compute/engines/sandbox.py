@@ -20,9 +20,10 @@ PATIENCE_S = 10.0
 def shut_in(argv: Sequence[str], *, folder: Path, hidden: Path, kept: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return a command that runs `argv` in `folder` with `hidden` empty but for `folder` and what is `kept` of it."""
     opened = [part for path in (folder, *kept) for part in ("--bind", str(path), str(path))]
+    shared = ("--ro-bind", str(folder / "inputs"), str(folder / "inputs"))  # their bytes are other jobs' inputs too
     apart = ("--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-drop", "ALL")
     seen = ("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", str(hidden))
-    return (PROGRAM, *apart, *seen, *opened, "--chdir", str(folder), "--", *argv)
+    return (PROGRAM, *apart, *seen, *opened, *shared, "--chdir", str(folder), "--", *argv)
 
 
 def check() -> None:
