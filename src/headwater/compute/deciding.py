@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from headwater.compute.admission import free_of, lacking, never
+from headwater.compute import pool
+from headwater.compute.admission import lacking, less, never
 from headwater.compute.jobs import ANYWHERE, Job, State
 from headwater.compute.scheduler.decide import Plan
 from headwater.compute.scheduler.why import Reason
@@ -64,11 +65,10 @@ def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
         heard(given, planned)
         fresh = _checked(facts, planned)
         made += fresh
-        started = {one.job: one.site for one in fresh if one.verdict is Verdict.START}
-        here = tuple(
-            replace(job, state=State.STARTING, started_at=facts.now, engine=started[job.id]) for job in facts.queued if job.id in started
+        begun = {one.job: one.site for one in fresh if one.verdict is Verdict.START}
+        facts = facts.started(
+            [replace(job, state=State.STARTING, started_at=facts.now, engine=begun[job.id]) for job in facts.queued if job.id in begun]
         )
-        facts = replace(facts, active=(*facts.active, *here), queued=tuple(job for job in facts.queued if job.id not in started))
     return tuple(made)
 
 
@@ -132,19 +132,18 @@ class Room:
         """Count what active jobs hold."""
         self.whole = facts.capacity
         self.open = {name for name, whole in facts.capacity.items() if name not in (INSIDE, *facts.closed) and whole.cpus > 0}
-        self._active = facts.active
+        self._sums = facts.all_held()
         self._free: dict[str, Capacity] = {}
 
     def free(self, engine: str) -> Capacity:
         """Return what is free on an engine."""
         if engine not in self._free:
-            held = [job.spec.resources for job in self._active if job.engine == engine]
-            self._free[engine] = free_of(self.whole[engine], held)
+            self._free[engine] = less(self.whole[engine], self._sums.held(engine, stopping=True))
         return self._free[engine]
 
     def take(self, engine: str, job: Job) -> None:
         """Give a job its share."""
-        self._free[engine] = free_of(self.free(engine), [job.spec.resources])
+        self._free[engine] = less(self.free(engine), pool.total([job.spec.resources]))
 
     def lack(self, job: Job) -> str:
         """Return what a job asks for that is not free where it may go; nothing where all is, on one site at least."""

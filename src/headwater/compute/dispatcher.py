@@ -166,7 +166,9 @@ class Dispatcher:
         """Have the policy decide on queued jobs, and do what it says."""
         began = time.perf_counter()
         with self.platform.db.read() as connection:
-            facts = self.judge.decided_by(connection, queued, active, capacity, self.floor, now=self.platform.clock.now())
+            facts = self.judge.decided_by(
+                connection, queued, active, capacity, self.floor, sums=self.live.sums, now=self.platform.clock.now()
+            )
         made = self.judge.decide(facts)
         self.decided.note(time.perf_counter() - began)
         self._carry_out({job.id: job for job in (*queued, *active)}, made, active, capacity)

@@ -18,7 +18,7 @@ from headwater.compute.policy_file import PolicyFile
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
-from headwater.compute.situation import INSIDE, Facts, held
+from headwater.compute.situation import INSIDE, Facts, Sums
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
@@ -57,7 +57,7 @@ class Judge:
             return live.oldest(connection, STRICT_WINDOW)
         if live.count <= WINDOW:
             return live.oldest(connection, WINDOW)
-        units, used = held(live.active.values()), self.used(connection, now)
+        units, used = live.sums.by_organisation(), self.used(connection, now)
         weights = {one.organisation: one.weight for one in self._quotas}
         return live.window(
             connection,
@@ -74,12 +74,13 @@ class Judge:
         capacity: Mapping[str, Capacity],
         floor: Floor,
         *,
+        sums: Sums,
         now: datetime,
     ) -> Facts:
-        """Return what the dispatcher decides by, with what each of its engines has."""
+        """Return what the dispatcher decides by: what each of its engines has, and what active jobs hold of it in all."""
         told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
         facts = self._facts(connection, queued, active, capacity, told, now, live=True)
-        return replace(facts, closed=floor.closed(), residency=floor.residency())
+        return replace(facts, closed=floor.closed(), residency=floor.residency(), sums=sums)
 
     def decide(self, facts: Facts) -> tuple[Decision, ...]:
         """Return what becomes of each queued job, and which running ones are to stop."""

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select
 
 from headwater.compute import jobs
 from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.situation import Sums
 from headwater.core.ledger import ledger_entry, ledger_head
 
 AT_ONCE = 500
@@ -46,6 +47,7 @@ class Live:
     def __init__(self) -> None:
         """Know nothing yet: the first look reads all."""
         self.active: dict[str, Job] = {}
+        self.sums = Sums()
         self.ended_steps: set[str | None] = set()
         """The steps of jobs that ended well since this was last cleared; None: of one that was not seen at work."""
         self.quotas_changed = True
@@ -104,9 +106,11 @@ class Live:
         for row in connection.execute(select(jobs.jobs).where(active)):
             job = jobs.from_row(row)
             self.active[job.id] = job
+            self.sums.add(job)
 
     def _drop(self, job: str) -> None:
-        self.active.pop(job, None)
+        if (active := self.active.pop(job, None)) is not None:
+            self.sums.add(active, -1)
         self._whole.pop(job, None)
         place = self._queued.pop(job, None)
         if place is not None:

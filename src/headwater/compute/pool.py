@@ -7,7 +7,7 @@ CPUs and memory of the same host, so that none is given out twice. A job that as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,13 +127,13 @@ def total(held: Iterable[Resources]) -> Capacity:
     )
 
 
-def at_least(whole: Capacity, held: Sequence[Resources]) -> Capacity:
+def at_least(whole: Capacity, held: Capacity) -> Capacity:
     """Return a capacity that takes in what is held of it: an engine may have shrunk under the jobs that run there."""
-    chips = {chip for one in held for chip in one.accelerators} | set(whole.accelerators)
+    there, taken = whole.accelerators, held.accelerators
     return Capacity(
-        cpus=max(whole.cpus, sum(map(cpu_milli, held)) / MILLI),
-        memory_gib=max(whole.memory_gib, sum(map(memory_mib, held)) / MIB_A_GIB),
-        accelerators={chip: max(whole.accelerators.get(chip, 0), sum(one.accelerators.get(chip, 0) for one in held)) for chip in chips},
+        cpus=max(whole.cpus, held.cpus),
+        memory_gib=max(whole.memory_gib, held.memory_gib),
+        accelerators={chip: max(there.get(chip, 0), taken.get(chip, 0)) for chip in {*there, *taken}},
     )
 
 

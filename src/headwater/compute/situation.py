@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from headwater.compute import pool, quotas
-from headwater.compute.jobs import ANYWHERE, Job
+from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job
 from headwater.compute.prediction import kind_of
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.compiled import interpreted
@@ -45,6 +45,67 @@ class Situation:
     now_s: float
 
 
+class Sums:
+    """What jobs hold, by row of the scheduler's sites and organisation: units, thousandths of CPUs, MiB.
+
+    Jobs that are stopping to make room count for what is free, and not for the plan: what they leave is what is planned.
+    """
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self.planned: dict[tuple[str, str], list[int]] = {}
+        self.stopping: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, job: Job, sign: int = 1) -> None:
+        """Count a job on an engine, or with -1 take it off."""
+        asked, kind = job.spec.resources, self.planned if job.preempted_for is None else self.stopping
+        key = pool.row_of(job.engine, asked), job.organisation
+        sums = kind.setdefault(key, [0, 0, 0])
+        sums[0] += sign * pool.units_of(asked)
+        sums[1] += sign * pool.cpu_milli(asked)
+        sums[2] += sign * pool.memory_mib(asked)
+        if not any(sums):
+            del kind[key]
+
+    def plus(self, more: Iterable[Job]) -> Sums:
+        """Return these sums with more jobs."""
+        made = Sums()
+        made.planned = {key: list(sums) for key, sums in self.planned.items()}
+        made.stopping = self.stopping
+        for job in more:
+            made.add(job)
+        return made
+
+    def held(self, engine: str, *, stopping: bool) -> Capacity:
+        """Return what is held of an engine, with or without what stopping jobs hold."""
+        cpu = memory = 0
+        chips: dict[str, int] = {}
+        for (row, _), (units, cpu_milli, memory_mib) in [*self.planned.items(), *(self.stopping.items() if stopping else ())]:
+            name, _, chip = row.partition("/")
+            if name == engine:
+                cpu, memory = cpu + cpu_milli, memory + memory_mib
+                if chip:
+                    chips[chip] = chips.get(chip, 0) + units
+        return Capacity(cpus=cpu / pool.MILLI, memory_gib=memory / pool.MIB_A_GIB, accelerators=chips)
+
+    def by_organisation(self) -> dict[str, float]:
+        """Return the normalised units that are held, by organisation: its own and all below it."""
+        found: dict[str, float] = defaultdict(float)
+        for (row, organisation), (units, _, _) in [*self.planned.items(), *self.stopping.items()]:
+            if row != INSIDE:
+                for path in lineage(organisation):
+                    found[path] += units if "/" in row else units / pool.MILLI
+        return dict(found)
+
+
+def sums_of(active: Iterable[Job]) -> Sums:
+    """Return what jobs on engines hold."""
+    made = Sums()
+    for job in active:
+        made.add(job)
+    return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known of the platform when decisions are made."""
@@ -64,6 +125,18 @@ class Facts:
     """Why an engine starts nothing now, by engine."""
     residency: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The tags that sites carry."""
+    sums: Sums | None = None
+    """What active jobs hold in all, where that is counted as they come and go."""
+
+    def all_held(self) -> Sums:
+        """Return what active jobs hold in all."""
+        return self.sums if self.sums is not None else sums_of(self.active)
+
+    def started(self, more: Sequence[Job]) -> Facts:
+        """Return these facts with more jobs on engines, which wait no longer."""
+        ids = {job.id for job in more}
+        sums = None if self.sums is None else self.sums.plus(more)
+        return replace(self, active=(*self.active, *more), queued=tuple(job for job in self.queued if job.id not in ids), sums=sums)
 
 
 def groups(facts: Facts) -> tuple[frozenset[str], ...]:
@@ -85,12 +158,15 @@ def situation(facts: Facts, group: frozenset[str]) -> Situation:
     policy = load("fifo") if INSIDE in group else facts.policy
     waiting = [job for job in facts.queued if job.engine in group]
     running = [job for job in facts.active if job.engine in facts.capacity and job.preempted_for is None]
-    held = {name: [job.spec.resources for job in running if job.engine == name] for name in facts.capacity}
-    there = {name: pool.at_least(NOTHING if name in facts.closed else whole, held[name]) for name, whole in facts.capacity.items()}
+    sums = facts.all_held()
+    there = {
+        name: pool.at_least(NOTHING if name in facts.closed else whole, sums.held(name, stopping=False))
+        for name, whole in facts.capacity.items()
+    }
     lanes = {name: 0 if name in group else 1 for name in (ANYWHERE, *facts.capacity)}
-    told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
     if len(running) > MOST_TOLD and sums_are_enough(policy):
-        return _summed(facts, group, policy, running, waiting, there, lanes)
+        return _summed(facts, group, policy, waiting, there, lanes)
+    told = sorted([*running, *waiting], key=lambda job: (job.submitted_at, job.graph, job.position))
     return Situation(
         engines=group,
         requests=tuple(_request(job, facts, policy, lanes[job.engine]) for job in told),
@@ -107,23 +183,10 @@ def sums_are_enough(policy: Policy) -> bool:
     return plain and policy.preemption.when == "never" and policy.estimates.source == "nothing"
 
 
-def held(running: Iterable[Job]) -> dict[str, float]:
-    """Return the normalised units that jobs hold, by organisation: its own and all below it."""
-    found: dict[str, float] = defaultdict(float)
-    for job in running:
-        if job.engine != INSIDE:
-            found[job.organisation] += pool.normalised_units(job.spec.resources)
-    for organisation, units in list(found.items()):
-        for path in lineage(organisation)[:-1]:
-            found[path] += units
-    return dict(found)
-
-
 def _summed(
     facts: Facts,
     group: frozenset[str],
     policy: Policy,
-    running: Sequence[Job],
     waiting: Sequence[Job],
     there: Mapping[str, Capacity],
     lanes: Mapping[str, int],
@@ -134,14 +197,12 @@ def _summed(
     not wait nothing is decided. So a decision's cost hangs on what waits, not on all that runs.
     """
     paths = {path for job in waiting for path in lineage(job.organisation)}
-    sums: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for job in running:
-        asked = job.spec.resources
-        queue = None if job.engine == INSIDE else next((path for path in reversed(lineage(job.organisation)) if path in paths), None)
-        sum_ = sums[pool.row_of(job.engine, asked), queue]
-        sum_[0] += pool.units_of(asked)
-        sum_[1] += pool.cpu_milli(asked)
-        sum_[2] += pool.memory_mib(asked)
+    sums: dict[tuple[str, str | None], list[int]] = {}
+    for (row, organisation), held in facts.all_held().planned.items():
+        if row.partition("/")[0] in facts.capacity:
+            queue = None if row == INSIDE else next((path for path in reversed(lineage(organisation)) if path in paths), None)
+            before = sums.get((row, queue), (0, 0, 0))
+            sums[row, queue] = [one + other for one, other in zip(before, held, strict=True)]
     now_s = facts.now.timestamp()
     summed = [
         Request(
@@ -182,14 +243,14 @@ def plan(given: Situation) -> Plan:
 
 def _request(job: Job, facts: Facts, policy: Policy, lane: int) -> Request:
     asked, row = job.spec.resources, None if job.engine == ANYWHERE else pool.row_of(job.engine, job.spec.resources)
-    started = job.started_at if job in facts.active else None
+    started = job.started_at if job.state in ON_ENGINE else None
     ran_s = max((facts.now - started).total_seconds(), 0.0) if started is not None else 0.0
     return Request(
         name=job.id,
         submit_s=job.submitted_at.timestamp(),
         units=pool.units_of(asked),
         estimate_s=estimate_s(job, facts, policy),
-        kind=kind_of(job),
+        kind="" if sums_are_enough(policy) else kind_of(job),
         lane=lane,
         queue=None if job.engine == INSIDE else job.organisation,
         home=row,
