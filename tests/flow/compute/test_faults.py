@@ -32,7 +32,7 @@ from tests.slurm import NODES, Cluster
 
 SEED = 20261126
 KILLS = 30
-BETWEEN_S = 2.5
+BETWEEN_S = 2.0
 JOBS = 1000
 A_GRAPH = 50
 TURNS = ("local", "main", "local", "urgent", "local")

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.engines.home import home_of
-from headwater.compute.jobs import State
+from headwater.compute.engines.local import LOCAL
+from headwater.compute.jobs import ON_ENGINE, State
 from headwater.compute.leadership import Leadership, lease, this_process
 from headwater.core import identity, ledger, platform, settings
 from headwater.core.errors import Unavailable
 from headwater.core.platform import Platform
-from tests.flow.compute.graphs import command, ended, submit, until
+from tests.flow.compute.graphs import command, ended, graph_of, submit, until
 from tests.flow.compute.servers import ServerProcess, processes_of
 from tests.postgres import Postgres
 
@@ -221,3 +222,22 @@ def test_a_job_says_where_its_attempt_is(site: Platform) -> None:
     job = ended(site, graph)["job"]
     dispatcher.stop()
     assert job.home == home_of(dispatcher.engines["local"])
+
+
+def test_what_one_turn_decides_is_one_transaction_with_its_ledger_entries(tmp_path: Path, new_database: str) -> None:
+    chosen = settings.load(data_folder=tmp_path / "data", database_url=new_database, local_cpus=2, local_memory_gib=4)
+    with platform.opened(chosen) as site:
+        site.found()
+        dispatcher = Dispatcher(site)
+        dispatcher.start()
+        graph = submit(site, {name: command("sleep", "5", cpus=0.5) for name in "abcdef"})
+        until(site, graph, lambda seen: sum(job.state is State.RUNNING for job in seen.values()) == 4)
+        dispatcher.stop()
+        with site.db.read() as connection:
+            started = connection.execute(text("select xmin::text from ledger_entry where kind = 'job.starting'")).scalars().all()
+            waiting = connection.execute(text("select xmin::text from job where state = 'queued'")).scalars().all()
+        assert (len(started), len(waiting)) == (4, 2)
+        assert len({*started, *waiting}) == 1, "PostgreSQL keeps with each row the transaction that wrote it"
+        for job in graph_of(site, graph).values():
+            if job.state in ON_ENGINE:
+                LOCAL(site).cancel(job.key)
