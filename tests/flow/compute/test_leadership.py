@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.engines.home import home_of
@@ -20,7 +20,7 @@ from headwater.compute.leadership import Leadership, lease, this_process
 from headwater.core import identity, ledger, platform, settings
 from headwater.core.errors import Unavailable
 from headwater.core.platform import Platform
-from tests.flow.compute.graphs import command, ended, submit, until
+from tests.flow.compute.graphs import command, ended, graph_of, submit, until
 from tests.flow.compute.servers import ServerProcess, processes_of
 from tests.postgres import Postgres
 
@@ -221,3 +221,26 @@ def test_a_job_says_where_its_attempt_is(site: Platform) -> None:
     job = ended(site, graph)["job"]
     dispatcher.stop()
     assert job.home == home_of(dispatcher.engines["local"])
+
+
+def test_what_one_turn_decides_is_recorded_whole_or_not_at_all(tmp_path: Path, new_database: str) -> None:
+    refuse = """
+        create function refuse() returns trigger language plpgsql as $$
+        begin if new.kind = 'job.starting' and new.subject like '%.d' then raise exception 'not this one'; end if; return new; end $$;
+        create trigger refuse before insert on ledger_entry for each row execute function refuse();
+    """
+    chosen = settings.load(data_folder=tmp_path / "data", database_url=new_database, local_cpus=2, local_memory_gib=4)
+    with platform.opened(chosen) as site:
+        site.found()
+        site.db.write(lambda connection: connection.execute(text(refuse)))
+        dispatcher = Dispatcher(site)
+        dispatcher.start()
+        graph = submit(site, {name: command("true", cpus=0.5) for name in "abcd"})
+        time.sleep(2)
+        assert {job.state for job in graph_of(site, graph).values()} == {State.QUEUED}, "one entry is refused, so none of its turn is there"
+        with site.db.read() as connection:
+            assert not list(ledger.entries(connection, kind="job.*"))
+        site.db.write(lambda connection: connection.execute(text("drop trigger refuse on ledger_entry")))
+        seen = ended(site, graph)
+        dispatcher.stop()
+    assert {(job.state, job.attempt) for job in seen.values()} == {(State.DONE, 1)}
