@@ -110,10 +110,13 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
     from headwater.compute.dispatcher import Dispatcher
     from headwater.server.app import create_app
     from headwater.server.housekeeping import Housekeeping
+    from headwater.server.listening import Patient
 
     dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
-    config = uvicorn.Config(application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        application, http=Patient, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+    )
     server = uvicorn.Server(config)
     dispatcher.start()
     housekeeping.start()

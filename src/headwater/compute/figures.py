@@ -91,8 +91,9 @@ def _by_state(connection: Connection) -> Iterator[Any]:
 def _ended(connection: Connection) -> Iterator[Any]:
     """Yield how many jobs ended badly, by why."""
     column = jobs.jobs.c
-    reason = column.error["reason"].as_string()
-    query = select(column.state, reason, func.count()).where(column.state.in_([State.FAILED, State.REFUSED])).group_by(column.state, reason)
+    reason = column.error["reason"].as_string().label("reason")
+    badly = select(column.state, reason).where(column.state.in_([State.FAILED, State.REFUSED])).subquery()  # PostgreSQL groups by columns
+    query = select(badly.c.state, badly.c.reason, func.count()).group_by(badly.c.state, badly.c.reason)
     values = {(row[0], row[1] or "refused"): row[2] for row in connection.execute(query)}
     yield _gauge("headwater_jobs_ended_badly", "Jobs that failed or were refused, by reason.", ("state", "reason"), values)
 

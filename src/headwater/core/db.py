@@ -78,9 +78,7 @@ class Database:
         """Open the database at a SQLAlchemy URL (`sqlite:///path` or `postgresql+pg8000://…`)."""
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        self._reader = (
-            _sqlite_engine(url, "BEGIN") if self.is_sqlite else create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
-        )
+        self._reader = _sqlite_engine(url, "BEGIN") if self.is_sqlite else _postgres_engine(url)
         self._pending: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -201,8 +199,15 @@ def _is_away(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _sql_state(error).startswith(AWAY_CODES)
 
 
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(
+        url, pool_size=8, max_overflow=8, pool_pre_ping=True, hide_parameters=True
+    )  # values stay out of errors, so of logs
+
+
 def _sqlite_engine(url: str, begin: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+    connect = {"timeout": BUSY_MS / 1000, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

@@ -37,11 +37,31 @@ class Settings(BaseSettings):
     public_requests_per_minute: int = Field(
         1200, ge=0, description="Requests that one address may make in a minute without a sign-in; 0 means any number."
     )
+    token_requests_per_minute: int = Field(
+        6000, ge=0, description="Requests that one token or session may make in a minute; 0 means any number."
+    )
     signed_url_minutes: float = Field(
         60.0, gt=0, le=7 * 24 * 60, description="How long an address that opens a file without a sign-in holds."
     )
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
+    session_idle_minutes: float = Field(120.0, gt=0, description="How long a sign-in lasts that is not used.")
+    oidc_issuer: str = Field(
+        "",
+        max_length=300,
+        pattern=r"^(https://[^\s?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?)?$",
+        description="Address of an OpenID Connect provider that people may sign in with, https but on this machine; empty means none.",
+    )
+    oidc_client_id: str = Field("", max_length=300, description="Name by which the provider knows this platform.")
+    oidc_client_secret_file: str = Field("", description="File with the client's secret, read at each sign-in; empty for a public client.")
+    oidc_scopes: str = Field("openid profile email", pattern=r"^(.* )?openid( .*)?$", description="Scopes that are asked for.")
+    oidc_organisation_claim: str = Field(
+        "", description="Claim with the organisation path of a new person; empty means all are the city's."
+    )
+    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups.")
+    oidc_roles: dict[str, str] = Field(
+        default_factory=dict, description='What groups may do, such as {engineers = "developer@city/haidian"}; weighed at each sign-in.'
+    )
     local_cpus: float = Field(0.0, ge=0, description="CPUs that the local engine may give to jobs; 0 means those this process may use.")
     local_memory_gib: float = Field(0.0, ge=0, description="Memory that the local engine may give to jobs; 0 means 80 % of the machine's.")
     local_accelerators: dict[str, int] = Field(

@@ -182,8 +182,8 @@ _told = pass_context(_told_in)
 
 
 def _in_language(request: Request, code: str) -> str:
-    """Return this page's address in another language; a page that answers a form has none, so its section's."""
-    if request.method != "GET":
+    """Return this page's address in another language; a page that answers a form or a provider has none, so its section's."""
+    if request.method != "GET" or request.url.path.startswith("/sign-in/"):
         return f"/{request.url.path.split('/')[1]}?lang={code}"
     query = [(name, value) for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name != "lang"]
     return f"{request.url.path}?{urlencode([*query, ('lang', code)])}"

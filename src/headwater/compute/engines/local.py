@@ -57,14 +57,14 @@ class LocalEngine:
     _runners: ClassVar[dict[Path, int]] = {}
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S, hidden: Path | None = None) -> None:
+    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S, hidden: Sequence[Path] = ()) -> None:
         """Open the engine on a folder; `grace_s` is what an ended job gets to clean up before it is killed.
 
-        With `hidden` every job is shut in, and sees of that folder its own part alone. Raises Unavailable where that cannot be.
+        With `hidden` every job is shut in, and sees of these folders and files its own part alone. Raises Unavailable where that cannot be.
         """
-        if hidden is not None:
+        if hidden:
             sandbox.check()
-        self._hidden = hidden.resolve() if hidden is not None else None
+        self._hidden = tuple(hidden)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = root.resolve()
         self._store = store
@@ -110,8 +110,8 @@ class LocalEngine:
             with (folder / name).open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         told = {
-            "argv": list(argv if self._hidden is None else self._shut_in(argv, folder, self._hidden, work)),
-            "shut_in": self._hidden is not None,
+            "argv": list(self._shut_in(argv, folder, self._hidden, work) if self._hidden else argv),
+            "shut_in": bool(self._hidden),
             "environment": job_environment(work, folder),
             "wall_s": work.resources.wall_s,
             "cpu_s": work.resources.cpu_s,
@@ -122,7 +122,7 @@ class LocalEngine:
         (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
 
     @staticmethod
-    def _shut_in(argv: Sequence[str], folder: Path, hidden: Path, work: Work) -> tuple[str, ...]:
+    def _shut_in(argv: Sequence[str], folder: Path, hidden: Sequence[Path], work: Work) -> tuple[str, ...]:
         kept = work.environment.get(checkpoints.VARIABLE)
         return sandbox.shut_in(argv, folder=folder, hidden=hidden, kept=[Path(kept)] if kept else [])
 
@@ -361,7 +361,7 @@ def _open_site(platform: Platform, name: str, options: LocalOptions) -> LocalEng
 
 def _opened(platform: Platform, name: str, root: Path, whole: Capacity) -> LocalEngine:
     settings = platform.settings
-    hidden = settings.data_folder if settings.isolation == "bubblewrap" else None
+    hidden = sandbox.private(settings) if settings.isolation == "bubblewrap" else ()
     try:
         engine = LocalEngine(root=root, store=platform.store, capacity=whole, grace_s=settings.stop_grace_s, hidden=hidden)
     except OSError as error:
