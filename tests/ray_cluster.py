@@ -46,9 +46,8 @@ class Cluster:
         self.token_file.write_text(secrets.token_hex(32))
         self.token_file.chmod(0o600)
         self.start_head()
-        for node in NODES:
-            self.start_node(node, wait=False)
-        self._until(lambda: self.up() == len(NODES) + 1, "every node")
+        for node in NODES:  # one after another: two that start on one machine at once may choose the same socket
+            self.start_node(node)
 
     def start_head(self) -> None:
         """Start the head, with its dashboard on the loopback address."""
@@ -57,13 +56,12 @@ class Cluster:
         self._run("head", HEAD, "--head", f"--temp-dir={self.folder}", "--num-cpus=2", "--dashboard-host=127.0.0.1", *options)
         self._until(lambda: self.up() >= 1, "the head")
 
-    def start_node(self, name: str, *, wait: bool = True) -> None:
-        """Start a node."""
+    def start_node(self, name: str) -> None:
+        """Start a node and return once it is up."""
         before = self.up()
         chips = json.dumps({CHIP: CHIPS_PER_NODE})
         self._run(name, NODES[name], f"--address={HEAD}:{self.port}", f"--num-cpus={CPUS_PER_NODE}", f"--resources={chips}")
-        if wait:
-            self._until(lambda: self.up() > before, name)
+        self._until(lambda: self.up() > before, name)
 
     def kill(self, name: str) -> None:
         """Kill a node with everything that Ray started on it, as a machine that fails does; jobs' own processes are left."""
