@@ -54,14 +54,14 @@ class Cluster:
         ports = {"port": self.port, "dashboard-port": self.url.rpartition(":")[2], "ray-client-server-port": self.client_port}
         options = [f"--{name}={port}" for name, port in ports.items()]
         self._run("head", HEAD, "--head", f"--temp-dir={self.folder}", "--num-cpus=2", "--dashboard-host=127.0.0.1", *options)
-        self._until(lambda: self.up() >= 1, "the head")
+        self._until(lambda: bool(self.listed("nodes")), "the head")
 
     def start_node(self, name: str) -> None:
         """Start a node and return once it is up."""
-        before = self.up()
+        self._until(lambda: not self.has(name), f"the end of {name}")
         chips = json.dumps({CHIP: CHIPS_PER_NODE})
         self._run(name, NODES[name], f"--address={HEAD}:{self.port}", f"--num-cpus={CPUS_PER_NODE}", f"--resources={chips}")
-        self._until(lambda: self.up() > before, name)
+        self._until(lambda: self.has(name), name)
 
     def kill(self, name: str) -> None:
         """Kill a node with everything that Ray started on it, as a machine that fails does; jobs' own processes are left."""
@@ -96,9 +96,9 @@ class Cluster:
         told = self._get(f"/api/v0/{what}?detail=1")
         return list(told["data"]["result"]["result"]) if told else []
 
-    def up(self) -> int:
-        """Give the number of nodes that are up."""
-        return sum(node["state"] == "ALIVE" for node in self.listed("nodes"))
+    def has(self, name: str) -> bool:
+        """Tell whether Ray counts a node as up."""
+        return any(node["node_ip"] == NODES[name] and node["state"] == "ALIVE" for node in self.listed("nodes"))
 
     def jobs(self) -> dict[str, str]:
         """Give the state of every job that Ray remembers, by id."""

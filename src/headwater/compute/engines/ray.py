@@ -41,6 +41,9 @@ LIST_S = 0.3
 CAPACITY_S = 5.0
 SETTLE_S = 10.0
 """How long after Ray's end of a job its `exit.json` may take to be seen here: what a killed runner gets to end the job, and more."""
+KEPT_S = 5.0
+"""How long a forgotten job is left in Ray: one that is deleted sooner comes back, since Ray still watches it for a second."""
+MOST_DELETED = 20
 PATIENCE_S = 60.0
 RETRY_S = 1.0
 
@@ -71,7 +74,7 @@ class RayEngine:
         self._seen: dict[str, RayJob] = {}
         self._seen_s = -math.inf
         self._ended_s: dict[str, float] = {}
-        self._forgotten: set[str] = set()
+        self._forgotten: dict[str, float] = {}
 
     def capacity(self) -> Capacity:
         """Return what the nodes that are up have in all, as last known while Ray does not answer."""
@@ -236,16 +239,18 @@ class RayEngine:
         if not (folder / "exit.json").exists():
             attempt.write_exit(folder, seen)
         attempt.clear(folder, keep=attempt.KEPT)
-        self._forgotten.add(self._prefix + key)
+        self._forgotten[self._prefix + key] = time.monotonic()
 
     def _delete_forgotten(self) -> None:
-        """Have Ray forget the jobs that are over here too, so that its list stays short."""
-        for name in sorted(self._forgotten):
-            job = self._seen.get(name)
-            if job is None or job.state not in ACTIVE:
-                if job is not None:
-                    self._client.delete(name)
-                self._forgotten.discard(name)
+        """Have Ray forget a few of the jobs that are over here too, so that its list stays short."""
+        now_s = time.monotonic()
+        self._forgotten = {
+            name: now_s if job.state in ACTIVE else since_s
+            for name, since_s in self._forgotten.items()
+            if (job := self._seen.get(name)) is not None
+        }
+        for name in [name for name, since_s in self._forgotten.items() if now_s - since_s > KEPT_S][:MOST_DELETED]:
+            self._client.delete(name)
 
     def sweep(self, known: Collection[str]) -> Sequence[str]:
         """End every job of this platform that Ray has and that is not known, and return the keys of those."""
@@ -259,7 +264,7 @@ class RayEngine:
             key = job.id.removeprefix(self._prefix)
             if job.id == key or key in known:
                 continue
-            self._forgotten.add(job.id)
+            self._forgotten[job.id] = time.monotonic()
             if job.state in ACTIVE:
                 self.cancel(key)
                 self._stop(job.id)
@@ -336,7 +341,11 @@ class RayOptions(SiteOptions):
 def _site(platform: Platform, name: str, options: RayOptions) -> RayEngine:
     default = platform.settings.data_folder / f"{attempt.check_name(name, 'name of a site')}-jobs"
     client = RayClient(options.url, token_file=Path(options.token_file) if options.token_file else None)
-    return RayEngine(name=name, root=Path(options.folder) if options.folder else default, store=platform.store, client=client)
+    try:
+        return RayEngine(name=name, root=Path(options.folder) if options.folder else default, store=platform.store, client=client)
+    except HeadwaterError:
+        client.close()
+        raise
 
 
 def _open(platform: Platform) -> RayEngine:
