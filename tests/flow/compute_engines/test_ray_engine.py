@@ -311,3 +311,23 @@ def test_a_registered_site_is_an_engine_of_its_own_name(ray_nodes: Cluster, site
     engine.close()
     assert engine.name == "north"
     assert (shared / "one" / "log.txt").read_text() == "here\n"
+
+
+def test_jobs_outlive_the_head_and_are_lost_where_a_new_one_does_not_know_them(engine: RayEngine, ray_nodes: Cluster) -> None:
+    engine.submit(shell("through", "while [ ! -e go ]; do sleep 0.1; done", accelerators={CHIP: 1}))
+    engine.submit(shell("doomed", "sleep 120", accelerators={CHIP: 1}))
+    for key in ("through", "doomed"):
+        begun(engine, key)
+    ray_nodes.kill("head")
+    assert {seen.phase for seen in engine.poll(["through", "doomed"]).values()} == {Phase.RUNNING}
+    assert engine.capacity().cpus == 18
+    (engine.folder("through") / "go").touch()
+    assert ended(engine, "through").phase is Phase.SUCCEEDED
+    for node in NODES:
+        ray_nodes.kill(node)
+    ray_nodes.start_head()
+    for node in NODES:
+        ray_nodes.start_node(node)
+    assert ended(engine, "doomed").phase is Phase.LOST
+    engine.submit(shell("after", "true"))
+    assert ended(engine, "after").phase is Phase.SUCCEEDED
