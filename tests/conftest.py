@@ -12,6 +12,7 @@ import pytest
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
+from tests import ray_cluster
 from tests.postgres import Postgres
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a shared machine is sometimes slow
@@ -26,6 +27,14 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/{name}, which is not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def ray_nodes() -> Iterator[ray_cluster.Cluster]:
+    """Give a real Ray of a head and two nodes with accelerators, started for these tests."""
+    made = ray_cluster.started()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

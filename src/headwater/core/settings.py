@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
     slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
+    ray_url: str = Field("", description="Address of a Ray cluster's dashboard, `http(s)://host:port`; empty means no Ray.")
+    ray_token_file: str = Field("", description="File with the Ray cluster's token, read anew for each request; empty means none.")
+    ray_folder: str = Field("", description="Folder for jobs that Ray's nodes see at the same path; empty means one in the data folder.")
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",

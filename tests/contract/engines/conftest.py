@@ -51,7 +51,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands"])
+@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands", "ray"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways."""
     name, _, way = request.param.partition("-")
@@ -62,6 +62,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
             sandbox.check()
         except Unavailable as error:
             pytest.skip(str(error))
+    elif name == "ray":
+        data.mkdir()
+        (data / settings.FILE).write_text(request.getfixturevalue("ray_nodes").settings())
     elif way:
         cluster: Cluster = request.getfixturevalue("cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
@@ -73,7 +76,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
         made = Bench(name=name, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
         yield made
         made.engine.sweep(())
-        for folder in ("jobs", "platform-jobs", "slurm-jobs"):
+        for folder in ("jobs", "platform-jobs", "slurm-jobs", "ray-jobs"):
             for attempt in (data / folder).glob("*/"):
                 (attempt / "go").touch()
         made.engine.close()
