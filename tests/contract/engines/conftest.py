@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from engine_bench import Bench
-from tests import slurm
+from tests import kubernetes_cluster, slurm
 from tests.slurm import Cluster
 
 from headwater.compute.engines import sandbox
@@ -51,7 +51,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands"])
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Iterator[kubernetes_cluster.Cluster]:
+    """Give the test's Kubernetes, whose volume is the data folder."""
+    made = kubernetes_cluster.Cluster(tmp_path / "data")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands", "kubernetes"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways."""
     name, _, way = request.param.partition("-")
@@ -62,6 +70,10 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
             sandbox.check()
         except Unavailable as error:
             pytest.skip(str(error))
+    elif name == "kubernetes":
+        data.mkdir()
+        made_up: kubernetes_cluster.Cluster = request.getfixturevalue("kubernetes")
+        (data / settings.FILE).write_text(made_up.settings(data))
     elif way:
         cluster: Cluster = request.getfixturevalue("cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
@@ -73,7 +85,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
         made = Bench(name=name, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
         yield made
         made.engine.sweep(())
-        for folder in ("jobs", "platform-jobs", "slurm-jobs"):
+        for folder in ("jobs", "platform-jobs", "slurm-jobs", "kubernetes-jobs"):
             for attempt in (data / folder).glob("*/"):
                 (attempt / "go").touch()
         made.engine.close()

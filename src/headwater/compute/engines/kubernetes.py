@@ -77,6 +77,7 @@ class KubernetesEngine:
         self._counted_s = time.monotonic()
         self._jobs = Watched(client, client.jobs_path(), self._label, changed=self._rung.set)
         self._pods = Watched(client, client.pods_path(), self._label, changed=self._rung.set)
+        self._rung.clear()
 
     def capacity(self) -> Capacity:
         """Return what the nodes, or Kueue's quota of them, give to jobs in all; as last known while the server does not answer."""

@@ -75,7 +75,7 @@ class KubernetesClient:
 
         `opened` is given the response, through which the watch can be broken off. Raises Gone where the server has dropped that version.
         """
-        asked = {
+        asked: dict[str, str | int] = {
             "labelSelector": label,
             "watch": "true",
             "allowWatchBookmarks": "true",
