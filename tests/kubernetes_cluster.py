@@ -22,6 +22,8 @@ from headwater.compute.engines.kubernetes_nodes import quantity
 from tests.kubernetes import KUEUE, NAMESPACE, TOKEN, ApiServer, Object, now
 
 IMAGE = "registry.example/headwater:1"
+BARE = "registry.example/python:3"
+"""An image whose Python has no Headwater."""
 CLAIM = "headwater"
 QUEUE = "jobs"
 NPU = "huawei.com/Ascend910B3"
@@ -62,6 +64,8 @@ class Cluster:
         groups = [{"coveredResources": ["cpu", "memory", NPU], "flavors": [{"name": "default", "resources": resources}]}]
         self.objects.add("clusterqueues", {"metadata": {"name": "city-queue"}, "spec": {"resourceGroups": groups}})
         self.objects.add("localqueues", {"metadata": {"name": QUEUE}, "spec": {"clusterQueue": "city-queue"}})
+        (claim_root / "bare").mkdir(parents=True, exist_ok=True)
+        (claim_root / "bare" / "python3").symlink_to(os.path.realpath(sys.executable))  # outside its environment it has no packages
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -234,7 +238,7 @@ class Cluster:
 
     def _start(self, pod: Object) -> None:
         name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]
-        if container["image"] != IMAGE:
+        if container["image"] not in (IMAGE, BARE):
             told = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}
             self._state(name, "Pending", waiting=told)
             return
@@ -242,7 +246,8 @@ class Cluster:
             self._state(name, "Pending", waiting={"reason": "CreateContainerConfigError", "message": problem})
             return
         environment = {one["name"]: one["value"] for one in container["env"]}
-        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+        programs = Path(sys.executable).parent if container["image"] == IMAGE else self.claim_root / "bare"
+        environment |= {"PATH": f"{programs}:{os.defpath}", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
         environment |= {"ASCEND_VISIBLE_DEVICES": "0"} if NPU in container["resources"]["limits"] else {}
         log = self.claim_root / f".{name}.log"
         with log.open("wb") as file:
