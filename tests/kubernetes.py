@@ -188,7 +188,7 @@ class ApiServer:
         if self.away:
             request.close_connection = True
             return
-        self.requests.append(f"{request.command} {parts.path}")
+        self.requests.append(f"{'WATCH' if asked.get('watch') else request.command} {parts.path}")
         code: int
         told: Object | str
         try:
@@ -252,13 +252,7 @@ class ApiServer:
         request.end_headers()
         request.wfile.flush()
         try:
-            self._stream(
-                request,
-                ROUTES[path],
-                asked.get("labelSelector", ""),
-                since,
-                time.monotonic() + min(float(asked["timeoutSeconds"]), self.watch_s),
-            )
+            self._stream(request, ROUTES[path], asked.get("labelSelector", ""), since, float(asked["timeoutSeconds"]))
             if self.away:
                 request.close_connection = True
                 return
@@ -266,8 +260,9 @@ class ApiServer:
         except OSError:
             request.close_connection = True
 
-    def _stream(self, request: BaseHTTPRequestHandler, collection: str, label: str, since: int, end_s: float) -> None:
-        while not (self.away or self.stopping) and time.monotonic() < end_s:
+    def _stream(self, request: BaseHTTPRequestHandler, collection: str, label: str, since: int, most_s: float) -> None:
+        began_s = time.monotonic()
+        while not (self.away or self.stopping) and time.monotonic() < (end_s := began_s + min(most_s, self.watch_s)):
             with self.objects.changed:
                 if since < self.objects.dropped:
                     send(request, {"type": "ERROR", "object": expired(since).status})

@@ -193,7 +193,7 @@ class Cluster:
             self.objects.change("jobs", name, lambda one: put(one, "Failed", reason="BackoffLimitExceeded"))
             return
         labels = template["metadata"]["labels"] | {"job-name": name, "batch.kubernetes.io/job-name": name}
-        meta = {"name": f"{name}-{tries:05d}", "labels": labels}
+        meta = {"name": f"{name}-{tries:05d}", "labels": labels, "annotations": template["metadata"]["annotations"]}
         self.objects.add("pods", {"metadata": meta, "spec": dict(template["spec"]), "status": {"phase": "Pending"}})
         self.objects.change("jobs", name, lambda one: one["status"].update(pods_made=tries + 1, started_s=time.monotonic()))
 

@@ -6,10 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests import kubernetes_cluster
+from tests.kubernetes import NAMESPACE, TOKEN
 from tests.kubernetes_cluster import CLAIM, IMAGE, NPU, QUEUE, Cluster
 from tests.slurm import free_ports
 
@@ -22,6 +24,8 @@ from headwater.compute.work import Observation, Phase, Reason, Work
 from headwater.core.errors import BadInput, NotFound, Unavailable
 from headwater.core.steps import Resources
 from headwater.core.store import Store
+
+JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 
 
 @pytest.fixture
@@ -53,6 +57,13 @@ def engine(cluster: Cluster, tmp_path: Path) -> Iterator[KubernetesEngine]:
 @pytest.fixture
 def queued(cluster: Cluster, tmp_path: Path) -> Iterator[KubernetesEngine]:
     made = opened(cluster, tmp_path, queue=QUEUE)
+    yield made
+    made.close()
+
+
+@contextmanager
+def client_of(kubeconfig: Path, namespace: str = "") -> Iterator[KubernetesClient]:
+    made = KubernetesClient(kubernetes_config.load(str(kubeconfig)), namespace=namespace)
     yield made
     made.close()
 
@@ -127,13 +138,11 @@ def test_the_platforms_environment_does_not_reach_a_job(engine: KubernetesEngine
 
 
 def test_what_kubernetes_refuses_is_refused_in_its_own_words_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    client = KubernetesClient(kubernetes_config.load(str(cluster.kubeconfig(tmp_path))), namespace="elsewhere")
-    with pytest.raises(NotFound, match="Kubernetes answered 404"):
+    path = cluster.kubeconfig(tmp_path)
+    with client_of(path, "elsewhere") as client, pytest.raises(NotFound, match="Kubernetes answered 404"):
         client.create_job({"metadata": {"name": "one"}})
-    with pytest.raises(BadInput, match="restartPolicy: Required value"):
-        KubernetesClient(kubernetes_config.load(str(cluster.kubeconfig(tmp_path)))).create_job(
-            {"metadata": {"name": "one"}, "spec": {"template": {"spec": {}}}}
-        )
+    with client_of(path) as client, pytest.raises(BadInput, match="restartPolicy: Required value"):
+        client.create_job({"metadata": {"name": "one"}, "spec": {"template": {"spec": {}}}})
 
 
 def test_a_job_that_waits_for_kueue_starts_when_there_is_room_and_can_be_cancelled_before(queued: KubernetesEngine) -> None:
@@ -230,12 +239,11 @@ def test_an_image_without_headwater_is_told_by_what_its_container_printed(cluste
     engine.close()
 
 
-def test_a_job_that_someone_else_deletes_is_lost(engine: KubernetesEngine, cluster: Cluster) -> None:
+def test_a_job_that_someone_else_deletes_is_lost(engine: KubernetesEngine, cluster: Cluster, tmp_path: Path) -> None:
     engine.submit(shell("gone", "exec sleep 60"))
     begun(engine, "gone")
-    KubernetesClient(kubernetes_config.load(str(engine.folder("gone").parents[1] / "kubeconfig.yaml"))).delete_job(
-        cluster.objects.listed("jobs")[0]["metadata"]["name"]
-    )
+    with client_of(tmp_path / "kubeconfig.yaml") as someone:
+        someone.delete_job(cluster.objects.listed("jobs")[0]["metadata"]["name"])
     assert ended(engine, "gone").phase is Phase.LOST
 
 
@@ -275,7 +283,7 @@ def test_changes_that_a_watch_has_missed_and_the_server_has_dropped_are_listed_a
 ) -> None:
     engine.submit(shell("one", "sleep 1; exit 3"))
     begun(engine, "one")
-    cluster.objects.changes.clear()
+    lists = cluster.api.requests.count(f"GET {JOBS}")
     if broken:
         with cluster.api.out_of_reach():
             time.sleep(1.5)  # the job's end passes unseen
@@ -283,14 +291,13 @@ def test_changes_that_a_watch_has_missed_and_the_server_has_dropped_are_listed_a
     else:
         cluster.objects.version += 1
         cluster.objects.compact()  # the watch that is open is told that it is too far behind
-    lists = cluster.api.requests.count(f"GET {engine._client.jobs_path()}")
     asked_s = time.monotonic()
     assert ended(engine, "one").exit_code == 3
     engine.submit(shell("two", "true"))
-    until(engine, "two", lambda _: engine._jobs.get(engine._job_name("two")) is not None, most_s=10)
     assert ended(engine, "two").phase is Phase.SUCCEEDED
-    assert time.monotonic() - asked_s < 15
-    assert cluster.api.requests.count(f"GET {engine._client.jobs_path()}") > lists - (not broken)
+    while cluster.api.requests.count(f"GET {JOBS}") == lists:
+        assert time.monotonic() - asked_s < 15
+        engine.wait(0.05)
 
 
 def test_a_watch_that_the_server_ends_goes_on_where_it_was(engine: KubernetesEngine, cluster: Cluster) -> None:
@@ -298,7 +305,8 @@ def test_a_watch_that_the_server_ends_goes_on_where_it_was(engine: KubernetesEng
     for number in range(4):
         engine.submit(shell(f"job-{number}", "sleep 0.3"))
         assert ended(engine, f"job-{number}").phase is Phase.SUCCEEDED
-    assert cluster.api.requests.count(f"GET {engine._client.jobs_path()}") >= 4
+    assert cluster.api.requests.count(f"WATCH {JOBS}") >= 4
+    assert cluster.api.requests.count(f"GET {JOBS}") == 1
 
 
 def test_a_sweep_leaves_the_jobs_of_another_platform_in_the_namespace_alone(
@@ -329,13 +337,13 @@ def test_a_job_sees_its_folder_for_checkpoints_where_the_volume_has_it(engine: K
 def test_a_server_that_is_not_there_is_said_so(cluster: Cluster, tmp_path: Path) -> None:
     path = cluster.kubeconfig(tmp_path)
     path.write_text(path.read_text().replace(cluster.api.url, f"http://127.0.0.1:{free_ports(1)[0]}"))
-    with pytest.raises(Unavailable, match="Kubernetes does not answer"):
-        KubernetesClient(kubernetes_config.load(str(path))).nodes()
+    with client_of(path) as client, pytest.raises(Unavailable, match="Kubernetes does not answer"):
+        client.nodes()
 
 
 def test_a_token_that_is_refused_is_said_so(cluster: Cluster, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="401: Unauthorized"):
-        KubernetesClient(kubernetes_config.load(str(cluster.kubeconfig(tmp_path, "stale")))).nodes()
+    with client_of(cluster.kubeconfig(tmp_path, "stale")) as client, pytest.raises(Unavailable, match="401: Unauthorized"):
+        client.nodes()
 
 
 def test_a_credential_plugin_is_asked_again_once_its_token_is_refused(cluster: Cluster, tmp_path: Path) -> None:
@@ -344,15 +352,14 @@ def test_a_credential_plugin_is_asked_again_once_its_token_is_refused(cluster: C
     plugin.write_text(f'#!/bin/sh\nprintf \'{{"status": {{"token": "%s"}}}}\' "$(cat {told})"\n')
     plugin.chmod(0o755)
     path = cluster.kubeconfig(tmp_path)
-    path.write_text(
-        path.read_text().replace("token: let-me-in", f"exec: {{command: {plugin}, apiVersion: client.authentication.k8s.io/v1}}")
-    )
-    client = KubernetesClient(kubernetes_config.load(str(path)))
+    asked = f"exec: {{command: {plugin}, apiVersion: client.authentication.k8s.io/v1}}"
+    path.write_text(path.read_text().replace(f"token: {TOKEN}", asked))
     told.write_text("stale")
-    with pytest.raises(Unavailable, match="401"):
-        client.nodes()
-    told.write_text(kubernetes_cluster.TOKEN)
-    assert len(client.nodes()) == 3
+    with client_of(path) as client:
+        with pytest.raises(Unavailable, match="401"):
+            client.nodes()
+        told.write_text(TOKEN)
+        assert len(client.nodes()) == 3
 
 
 def test_a_kubeconfig_without_a_current_context_is_refused(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class KubernetesClient:
         try:
             yield
         except (httpx.HTTPError, httpx.StreamError) as error:
-            what = f"Kubernetes does not answer: {error or type(error).__name__}."
+            what = f"Kubernetes does not answer: {str(error).rstrip('.') or type(error).__name__}."
             raise Unavailable(what, "Check kubernetes_kubeconfig and that the API server runs.", where=self._access.server) from error
 
     def _refusal(self, answer: httpx.Response) -> HeadwaterError:
