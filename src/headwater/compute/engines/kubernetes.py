@@ -22,18 +22,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from pydantic import Field
 
 from headwater.compute import checkpoints
-from headwater.compute.engines import attempt, kubernetes_config, kubernetes_job
+from headwater.compute.engines import attempt, kubernetes_job
 from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
 from headwater.compute.engines.kubernetes_job import ATTEMPT_ANNOTATION, PLATFORM_LABEL, Place, job_state
 from headwater.compute.engines.kubernetes_nodes import Cluster, cluster_of, offer_of, within_quota
 from headwater.compute.engines.kubernetes_watch import Watched
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
-from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Reason, SiteOptions, Work
+from headwater.compute.work import Capacity, Observation, Phase, Reason, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, Unavailable
-from headwater.core.platform import Platform
 from headwater.core.store import Store
 
 NAME = "kubernetes"
@@ -370,47 +368,3 @@ def _patiently(call: Callable[[], T]) -> T:
 def _with(seen: Observation, told: Observation | None) -> Observation:
     """Return an observation with what the runner measured, where it did."""
     return seen if told is None else replace(seen, exit_code=told.exit_code, usage=told.usage)
-
-
-class KubernetesOptions(SiteOptions):
-    """What a site that is a Kubernetes cluster states; each as the setting of its name, `kubernetes_…`."""
-
-    kubeconfig: str = ""
-    namespace: str = ""
-    queue: str = ""
-    image: str
-    claim: str
-    folder: str = ""
-    launch_s: float = Field(300.0, gt=0)
-
-
-def opened(platform: Platform, name: str, options: KubernetesOptions) -> KubernetesEngine:
-    """Open the engine of one cluster. Raises Unavailable where its API server does not answer, BadInput for options that do not hold."""
-    claim_root = Path(options.folder) if options.folder else platform.settings.data_folder
-    return KubernetesEngine(
-        name=name,
-        root=claim_root / f"{name}-jobs",
-        claim_root=claim_root,
-        store=platform.store,
-        client=KubernetesClient(kubernetes_config.load(options.kubeconfig), namespace=options.namespace),
-        place=Place(image=options.image, claim=options.claim, queue=options.queue, launch_s=options.launch_s),
-    )
-
-
-def _open(platform: Platform) -> KubernetesEngine:
-    told = platform.settings
-    if missing := [name for name in ("kubernetes_image", "kubernetes_claim") if not getattr(told, name)]:
-        raise BadInput(f"The engine '{NAME}' needs {' and '.join(missing)}.", "Set them in headwater.toml.")
-    options = KubernetesOptions(
-        kubeconfig=told.kubernetes_kubeconfig,
-        namespace=told.kubernetes_namespace,
-        queue=told.kubernetes_queue,
-        image=told.kubernetes_image,
-        claim=told.kubernetes_claim,
-        folder=told.kubernetes_folder,
-        launch_s=told.kubernetes_launch_s,
-    )
-    return opened(platform, NAME, options)
-
-
-KUBERNETES = EngineFactory(name=NAME, open=_open, wanted=lambda settings: settings.kubernetes, options=KubernetesOptions, site=opened)
