@@ -118,13 +118,10 @@ class Cluster:
         for pod in self.pods(node):
             name = pod["metadata"]["name"]
             self._kill(name)
-            self._disrupt(name, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+            self.disrupt(name, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
 
-    def preempt(self, pod: str) -> None:
-        """Have the scheduler end a pod for one of higher priority."""
-        self._disrupt(pod, "PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod")
-
-    def _disrupt(self, pod: str, reason: str, message: str) -> None:
+    def disrupt(self, pod: str, reason: str, message: str) -> None:
+        """Have Kubernetes end a pod: the scheduler for one of higher priority, a drain, or a taint."""
         self.objects.change("pods", pod, lambda one: put(one, "DisruptionTarget", reason=reason, message=message))
         self._delete_pod(pod)
 
@@ -168,6 +165,8 @@ class Cluster:
         name, late = job["metadata"]["name"], False
         if not finished(job) and job["status"].get("started_s"):
             late = time.monotonic() - job["status"]["started_s"] > job["spec"]["activeDeadlineSeconds"]
+        if late:
+            self.objects.change("jobs", name, lambda one: put(one, "FailureTarget", reason="DeadlineExceeded"))
         if "deletionTimestamp" in job["metadata"] or job["spec"]["suspend"] or late:
             for pod in pods:
                 self._delete_pod(pod["metadata"]["name"])

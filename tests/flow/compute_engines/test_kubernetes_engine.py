@@ -16,16 +16,20 @@ from tests.kubernetes_cluster import CLAIM, IMAGE, NPU, QUEUE, Cluster
 from tests.slurm import free_ports
 
 from headwater.compute.checkpoints import VARIABLE
-from headwater.compute.engines import kubernetes_config
+from headwater.compute.engines import kubernetes_config, kubernetes_site
 from headwater.compute.engines.kubernetes import KubernetesEngine
 from headwater.compute.engines.kubernetes_client import KubernetesClient
 from headwater.compute.engines.kubernetes_job import Place
+from headwater.compute.engines.kubernetes_site import KubernetesOptions
 from headwater.compute.work import Observation, Phase, Reason, Work
+from headwater.core import platform, settings
 from headwater.core.errors import BadInput, NotFound, Unavailable
 from headwater.core.steps import Resources
 from headwater.core.store import Store
 
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+
+LIVE = ("KUBECONFIG", "KUBE_TEST_IMAGE", "KUBE_TEST_CLAIM", "KUBE_TEST_FOLDER")
 
 
 @pytest.fixture
@@ -59,6 +63,30 @@ def queued(cluster: Cluster, tmp_path: Path) -> Iterator[KubernetesEngine]:
     made = opened(cluster, tmp_path, queue=QUEUE)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["in-process", "live"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KubernetesEngine]:
+    """Give the engine on the test's own cluster, and on the one that KUBECONFIG names, if it names one."""
+    if request.param == "in-process":
+        yield request.getfixturevalue("engine")
+        return
+    missing = [name for name in LIVE if name not in os.environ]
+    if missing:
+        pytest.skip(f"no live cluster: {', '.join(missing)} not set")
+    folder = Path(os.environ["KUBE_TEST_FOLDER"])
+    options = KubernetesOptions(
+        kubeconfig=os.environ["KUBECONFIG"],
+        image=os.environ["KUBE_TEST_IMAGE"],
+        claim=os.environ["KUBE_TEST_CLAIM"],
+        folder=str(folder),
+        queue=os.environ.get("KUBE_TEST_QUEUE", ""),
+    )
+    with platform.opened(settings.load(data_folder=tmp_path / "data")) as site:
+        made = kubernetes_site.opened(site, f"test-{os.getpid()}", options)
+        yield made
+        made.sweep(())
+        made.close()
 
 
 @contextmanager
@@ -130,11 +158,11 @@ def test_a_chip_that_neither_the_cluster_nor_the_catalogue_knows_is_refused(engi
     assert not engine.folder("odd").exists()
 
 
-def test_the_platforms_environment_does_not_reach_a_job(engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_platforms_environment_does_not_reach_a_job(any_engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "open sesame")
-    engine.submit(shell("env", "env"))
-    assert ended(engine, "env").phase is Phase.SUCCEEDED
-    assert "sesame" not in printed(engine, "env")
+    any_engine.submit(shell("env", "env"))
+    assert ended(any_engine, "env").phase is Phase.SUCCEEDED
+    assert "sesame" not in printed(any_engine, "env")
 
 
 def test_what_kubernetes_refuses_is_refused_in_its_own_words_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
@@ -175,13 +203,25 @@ def test_a_job_that_kueue_evicts_is_lost_for_that_and_is_not_started_a_second_ti
     assert (queued.folder("low").parent / "ran.txt").read_text() == "ran\n"
 
 
-def test_a_pod_that_the_scheduler_preempts_is_lost_for_that(engine: KubernetesEngine, cluster: Cluster) -> None:
+@pytest.mark.parametrize(("why", "reason"), [("PreemptionByScheduler", Reason.PREEMPTED), ("EvictionByEvictionAPI", Reason.NODE_LOST)])
+def test_a_pod_that_kubernetes_ends_is_lost_for_the_reason_that_it_gives(
+    engine: KubernetesEngine, cluster: Cluster, why: str, reason: Reason
+) -> None:
     engine.submit(shell("low", "exec sleep 60"))
     begun(engine, "low")
-    cluster.preempt(cluster.pods()[0]["metadata"]["name"])
+    cluster.disrupt(cluster.pods()[0]["metadata"]["name"], why, "to make room")
     seen = ended(engine, "low")
-    assert seen.phase is Phase.LOST
-    assert seen.reason in (Reason.PREEMPTED, Reason.NODE_LOST)  # the pod may be gone before it is looked at
+    assert (seen.phase, seen.reason, seen.message) == (Phase.LOST, reason, "Kubernetes ended the pod: to make room.")
+
+
+def test_a_job_past_the_deadline_of_kubernetes_is_out_of_time(engine: KubernetesEngine, cluster: Cluster) -> None:
+    engine.submit(shell("late", "exec sleep 60"))
+    begun(engine, "late")
+    cluster.objects.change(
+        "jobs", cluster.objects.listed("jobs")[0]["metadata"]["name"], lambda one: one["spec"].update(activeDeadlineSeconds=0)
+    )
+    seen = ended(engine, "late")
+    assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.OUT_OF_TIME)
 
 
 def test_a_container_over_its_memory_is_out_of_memory(engine: KubernetesEngine, cluster: Cluster) -> None:
@@ -192,10 +232,19 @@ def test_a_container_over_its_memory_is_out_of_memory(engine: KubernetesEngine, 
     assert (seen.phase, seen.reason, seen.exit_code) == (Phase.FAILED, Reason.OUT_OF_MEMORY, 137)
 
 
-def test_a_job_past_its_time_is_ended_for_that(engine: KubernetesEngine) -> None:
-    engine.submit(shell("long", "sleep 60", wall_s=1.0))
-    seen = ended(engine, "long")
+def test_a_job_past_its_time_is_ended_for_that(any_engine: KubernetesEngine) -> None:
+    any_engine.submit(shell("long", "sleep 60", wall_s=1.0))
+    seen = ended(any_engine, "long")
     assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.OUT_OF_TIME)
+
+
+def test_a_job_that_is_cancelled_gets_to_clean_up_and_ends_as_cancelled(any_engine: KubernetesEngine) -> None:
+    any_engine.submit(shell("stops", "trap 'echo cleaned; exit 0' TERM; echo on; while :; do sleep 0.1; done"))
+    until(any_engine, "stops", lambda _: (any_engine.folder("stops") / "log.txt").exists() and printed(any_engine, "stops") == "on")
+    any_engine.cancel("stops")
+    seen = ended(any_engine, "stops")
+    assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.CANCELLED)
+    assert printed(any_engine, "stops").endswith("cleaned")
 
 
 def test_a_pod_whose_node_does_not_answer_is_lost_though_it_never_goes(engine: KubernetesEngine, cluster: Cluster) -> None:
@@ -255,13 +304,13 @@ def test_a_forgotten_attempt_leaves_no_job_behind(engine: KubernetesEngine, clus
     assert no_jobs_left(cluster)
 
 
-def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_name(engine: KubernetesEngine) -> None:
+def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_name(any_engine: KubernetesEngine) -> None:
     work = shell("once", 'echo ran >> "$HOME/../ran.txt"; sleep 1')
-    engine.submit(work)
-    (engine.folder("once") / "kubernetes.json").unlink()  # as if the server had died between the answer and this note
-    engine.submit(work)
-    assert ended(engine, "once").phase is Phase.SUCCEEDED
-    assert (engine.folder("once").parent / "ran.txt").read_text() == "ran\n"
+    any_engine.submit(work)
+    (any_engine.folder("once") / "kubernetes.json").unlink()  # as if the server had died between the answer and this note
+    any_engine.submit(work)
+    assert ended(any_engine, "once").phase is Phase.SUCCEEDED
+    assert (any_engine.folder("once").parent / "ran.txt").read_text() == "ran\n"
 
 
 def test_jobs_outlive_their_api_server_and_submitting_waits_for_it(engine: KubernetesEngine, cluster: Cluster) -> None:

@@ -207,6 +207,9 @@ class KubernetesEngine:
         if state.suspended and began:
             return self._evicted(folder, name, told)
         if told is not None or state.over:
+            explained = told is None or state.over or state.leaving or state.deadline_passed or kubernetes_job.is_disrupted(pod)
+            if not explained and not self._is_long(folder, "told to go", SETTLE_S):
+                return attempt.RUNNING  # who told the runner to go has not been heard of yet
             return self._ended(folder, job, pod, told)
         if pod is not None and (end := self._stuck(folder, pod)) is not None:
             return self._give_up(folder, name, CANCELLED if asked_to_end else end)
@@ -298,7 +301,7 @@ class KubernetesEngine:
             self._client.delete_job(self._job_name(key))
         except HeadwaterError as error:  # it holds nothing any more, and a sweep removes it
             log.warning("kubernetes.unavailable", error=str(error))
-        for what in ("ended", "leaving", "hindered", "cancelled"):
+        for what in ("ended", "told to go", "leaving", "hindered", "cancelled"):
             self._since_s.pop((key, what), None)
         attempt.clear(folder, keep=attempt.KEPT)
 

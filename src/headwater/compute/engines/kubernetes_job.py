@@ -152,13 +152,18 @@ class JobState:
 def job_state(job: Mapping[str, Any]) -> JobState:
     """Return what a Job tells."""
     conditions = _conditions(job)
-    failed = conditions.get("Failed")
+    failed = conditions.get("Failed") or conditions.get("FailureTarget") or {}
     return JobState(
         suspended=bool(job["spec"].get("suspend")),
-        over=failed is not None or "Complete" in conditions,
+        over="Failed" in conditions or "Complete" in conditions,
         leaving="deletionTimestamp" in job["metadata"],
-        deadline_passed=failed is not None and failed.get("reason") == "DeadlineExceeded",
+        deadline_passed=failed.get("reason") == "DeadlineExceeded",
     )
+
+
+def is_disrupted(pod: Mapping[str, Any] | None) -> bool:
+    """Tell whether Kubernetes itself ends a pod, and says so."""
+    return pod is not None and "DisruptionTarget" in _conditions(pod)
 
 
 def ending(pod: Mapping[str, Any] | None) -> Observation:
