@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     kubernetes_claim: str = Field("", description="Persistent volume claim with the folder for jobs, which many nodes may mount.")
     kubernetes_folder: str = Field("", description="Where the root of the claim's volume is here; empty means the data folder.")
     kubernetes_launch_s: float = Field(300.0, gt=0, description="Seconds that a pod gets to be placed and to pull its image.")
+    skypilot: dict[str, Any] = Field(
+        default_factory=dict, description="Use a SkyPilot API server as an engine: the table of docs/skypilot.md; empty means none."
+    )
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",

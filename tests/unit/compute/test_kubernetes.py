@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.compute.engines.attempt import NAME
-from headwater.compute.engines.kubernetes_job import Place, ending, eviction, hindrance, job_name, job_state, manifest
+from headwater.compute.engines.kubernetes_job import Place, ending, eviction, hindrance, job_state, manifest
 from headwater.compute.engines.kubernetes_nodes import Offer, cluster_of, offer_of, quantity, within_quota
+from headwater.compute.engines.naming import outside_name
 from headwater.compute.work import Phase, Reason
 from headwater.core.errors import BadInput
 from headwater.core.steps import Resources
@@ -93,10 +94,10 @@ def test_a_chip_that_no_node_has_now_is_asked_for_by_the_catalogues_name() -> No
 
 @given(st.from_regex(NAME, fullmatch=True), st.from_regex(NAME, fullmatch=True))
 def test_a_jobs_name_is_valid_and_tells_keys_apart(one: str, other: str) -> None:
-    name = job_name("0a1b2c3d", one)
+    name = outside_name("0a1b2c3d", one)
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
     assert len(name) <= 63 - len("-abcde")
-    assert (name == job_name("0a1b2c3d", other)) == (one == other)
+    assert (name == outside_name("0a1b2c3d", other)) == (one == other)
 
 
 def test_a_job_waits_for_kueue_only_where_a_queue_is_named_and_is_never_tried_twice() -> None:

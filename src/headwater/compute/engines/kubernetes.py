@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,7 +22,7 @@ from typing import Any, TypeVar
 import structlog
 
 from headwater.compute import checkpoints
-from headwater.compute.engines import attempt, kubernetes_job
+from headwater.compute.engines import attempt, kubernetes_job, naming
 from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
 from headwater.compute.engines.kubernetes_job import ATTEMPT_ANNOTATION, PLATFORM_LABEL, Place, job_state
 from headwater.compute.engines.kubernetes_nodes import Cluster, cluster_of, offer_of, within_quota
@@ -67,7 +65,7 @@ class KubernetesEngine:
         self._store = store
         self._client = client
         self._place = place
-        self._platform = _identity(self._root)
+        self._platform = naming.identity(self._root)
         self._label = f"{PLATFORM_LABEL}={self._platform}"
         self._rung = threading.Event()
         self._since_s: dict[tuple[str, str], float] = {}
@@ -172,7 +170,7 @@ class KubernetesEngine:
             self._client.create_job(job)
 
     def _job_name(self, key: str) -> str:
-        return kubernetes_job.job_name(self._platform, key)
+        return naming.outside_name(self._platform, key)
 
     def poll(self, keys: Collection[str]) -> Mapping[str, Observation]:
         """Return where each attempt is. While the API server does not answer, those it has count as running."""
@@ -331,17 +329,6 @@ class KubernetesEngine:
         for watched in (self._jobs, self._pods):
             watched.close()
         self._client.close()
-
-
-def _identity(root: Path) -> str:
-    """Return what tells this platform's Jobs from those of others in the namespace; it is made once, and stays with the folder."""
-    path = root / ".platform"
-    part = root / f".platform.{os.getpid()}.{threading.get_ident()}"
-    part.write_text(secrets.token_hex(4), encoding="ascii")
-    with contextlib.suppress(FileExistsError):
-        os.link(part, path)
-    part.unlink()
-    return path.read_text("ascii")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,11 @@ from typing import Any
 
 from headwater.compute.engines.kubernetes_nodes import Offer
 from headwater.compute.engines.local import GRACE_S
+from headwater.compute.engines.naming import outside_name
 from headwater.compute.work import Observation, Phase, Reason
 from headwater.core.steps import Resources
 
-START = "headwater.compute.engines.kubernetes_start"
+START = "headwater.compute.engines.image_start"
 PLATFORM_LABEL = "headwater/platform"
 ATTEMPT_ANNOTATION = "headwater/attempt"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -44,12 +43,6 @@ class Place:
     launch_s: float = 300.0
 
 
-def job_name(platform: str, key: str) -> str:
-    """Return the name of an attempt's Job: readable, and the same for the same key; within the 63 characters of a pod's label."""
-    readable = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:24].strip("-")
-    return "-".join(part for part in ("hw", platform, readable, hashlib.sha256(key.encode()).hexdigest()[:12]) if part)
-
-
 def manifest(
     *, platform: str, key: str, folders: Mapping[Path, str], place: Place, resources: Resources, asked: Sequence[tuple[Offer, int]]
 ) -> dict[str, Any]:
@@ -65,7 +58,7 @@ def manifest(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(platform, key),
+            "name": outside_name(platform, key),
             "labels": labels | ({QUEUE_LABEL: place.queue} if place.queue else {}),
             "annotations": {ATTEMPT_ANNOTATION: key},
         },

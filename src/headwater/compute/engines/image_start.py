@@ -1,4 +1,4 @@
-"""The first act of an attempt in a pod: `python3 -P -m headwater.compute.engines.kubernetes_start FOLDER`. Standard library only.
+"""The first act of an attempt in an image: `python3 -P -m headwater.compute.engines.image_start FOLDER`. Standard library only.
 
 It gives the job this image's Python and environment, in which the device plug-in has said which accelerators are its own, then
 becomes the runner (see `runner.py`).
@@ -22,7 +22,7 @@ def environment(told: dict[str, str], accelerators: bool) -> dict[str, str]:
 
 
 def main(folder: str) -> None:
-    """Write what holds in this pod into `work.json` and become the runner."""
+    """Write what holds in this image into `work.json` and become the runner."""
     path = os.path.join(folder, "work.json")
     with open(path, encoding="utf-8") as file:
         work = json.load(file)
