@@ -72,7 +72,11 @@ class KubernetesEngine:
         self._cluster, self._capacity = self._counted()
         self._counted_s = time.monotonic()
         self._jobs = Watched(client, client.jobs_path(), self._label, changed=self._rung.set)
-        self._pods = Watched(client, client.pods_path(), self._label, changed=self._rung.set)
+        try:
+            self._pods = Watched(client, client.pods_path(), self._label, changed=self._rung.set)
+        except HeadwaterError:
+            self._jobs.close()
+            raise
         self._rung.clear()
 
     def capacity(self) -> Capacity:

@@ -11,7 +11,7 @@ from headwater.compute.engines.kubernetes import NAME, KubernetesEngine
 from headwater.compute.engines.kubernetes_client import KubernetesClient
 from headwater.compute.engines.kubernetes_job import Place
 from headwater.compute.work import EngineFactory, SiteOptions
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, HeadwaterError
 from headwater.core.platform import Platform
 
 
@@ -30,14 +30,14 @@ class KubernetesOptions(SiteOptions):
 def opened(platform: Platform, name: str, options: KubernetesOptions) -> KubernetesEngine:
     """Open the engine of one cluster. Raises Unavailable where its API server does not answer, BadInput for options that do not hold."""
     claim_root = Path(options.folder) if options.folder else platform.settings.data_folder
-    return KubernetesEngine(
-        name=name,
-        root=claim_root / f"{name}-jobs",
-        claim_root=claim_root,
-        store=platform.store,
-        client=KubernetesClient(kubernetes_config.load(options.kubeconfig), namespace=options.namespace),
-        place=Place(image=options.image, claim=options.claim, queue=options.queue, launch_s=options.launch_s),
-    )
+    client = KubernetesClient(kubernetes_config.load(options.kubeconfig), namespace=options.namespace)
+    place = Place(image=options.image, claim=options.claim, queue=options.queue, launch_s=options.launch_s)
+    try:
+        root = claim_root / f"{name}-jobs"
+        return KubernetesEngine(name=name, root=root, claim_root=claim_root, store=platform.store, client=client, place=place)
+    except HeadwaterError:
+        client.close()
+        raise
 
 
 def _open(platform: Platform) -> KubernetesEngine:

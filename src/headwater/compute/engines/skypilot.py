@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from headwater.compute.engines import attempt, naming
 from headwater.compute.engines.kubernetes_job import START
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
-from headwater.compute.engines.skypilot_client import UNDER_WAY, SkyClient
+from headwater.compute.engines.skypilot_client import UNDER_WAY, SkyClient, SkyFailure
 from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Reason, SiteOptions, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError
 from headwater.core.platform import Platform
@@ -67,7 +67,7 @@ class SkyEngine:
     """Runs attempts on rented machines. Safe for several threads, and after a crash of the server."""
 
     def __init__(self, *, store: Store, options: SkyOptions, name: str = NAME) -> None:
-        """Open the engine, and ask the server for its version. Raises Unavailable where it does not answer or the folder is not there."""
+        """Open the engine, and ask whether the server is there. Raises Unavailable where it does not answer or the folder is not there."""
         self.name = name
         self._mount = Path(options.folder).resolve()
         self._root = self._mount / f"{name}-jobs"
@@ -80,7 +80,11 @@ class SkyEngine:
         self._platform = naming.identity(self._root)
         token = Path(options.token_file) if options.token_file else None
         self._client = SkyClient(options.url, user=self._platform, token_file=token)
-        log.info("skypilot.opened", version=self._client.version(), url=options.url)
+        try:
+            self._client.check()
+        except HeadwaterError:
+            self._client.close()
+            raise
         self._looked: dict[str, tuple[float, Observation]] = {}
         self._since_s: dict[tuple[str, str], float] = {}
         self._left_s = time.monotonic()
@@ -194,10 +198,7 @@ class SkyEngine:
             why = f"The machine was not there within {self._options.launch_s:g} s."
             return self._given_up(key, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST, message=why), request)
         if status != "SUCCEEDED":
-            why = self._client.failure(request)
-            none_free = why.type == "ResourcesUnavailableError"
-            phase, reason = (Phase.LOST, Reason.NODE_LOST) if none_free else (Phase.FAILED, Reason.FAILED)
-            return self._given_up(key, Observation(phase=phase, reason=reason, message=f"The launch failed: {why.type}: {why.message}"))
+            return self._given_up(key, _not_launched(self._client.failure(request)))
         return self._launched(key)
 
     def _launched(self, key: str) -> Observation:
@@ -234,7 +235,7 @@ class SkyEngine:
     def _end_left_over(self) -> None:
         """Tell those of this platform's clusters to go whose attempt is over: a teardown failed, or a launch went on after it."""
         try:
-            under_way = {self._cluster(key) for key in attempt.keys(self._root) if (self.folder(key) / NOTE).exists()}
+            under_way = {self._cluster(key) for key in attempt.keys(self._root) if _is_under_way(self.folder(key))}
             for cluster in self._client.clusters():
                 if cluster.startswith(f"hw-{self._platform}-") and cluster not in under_way:
                     log.warning("skypilot.left_over", cluster=cluster)
@@ -262,11 +263,15 @@ class SkyEngine:
 
     def sweep(self, known: Collection[str]) -> Sequence[str]:
         """End every attempt under way that is not known, and every cluster that has none, and return the keys of the former."""
-        stray = sorted(key for key in attempt.keys(self._root) - set(known) if (self.folder(key) / NOTE).exists())
-        ended = [key for key in stray if attempt.observed(self.folder(key)) is None]
-        for key in stray:
-            self.cancel(key)
-            self._observe(key)
+        ended = []
+        for key in sorted(attempt.keys(self._root) - set(known)):
+            if _is_under_way(self.folder(key)):
+                attempt.ask_to_end(self.folder(key))
+                try:
+                    self._given_up(key, CANCELLED)
+                except HeadwaterError as error:
+                    log.warning("skypilot.unavailable", error=str(error))
+                ended.append(key)
         self._end_left_over()
         return ended
 
@@ -277,6 +282,17 @@ class SkyEngine:
     def close(self) -> None:
         """Let go of the server; machines go on."""
         self._client.close()
+
+
+def _not_launched(why: SkyFailure) -> Observation:
+    """Return the end of an attempt whose launch failed: that no cloud has such a machine free now may pass."""
+    phase, reason = (Phase.LOST, Reason.NODE_LOST) if why.type == "ResourcesUnavailableError" else (Phase.FAILED, Reason.FAILED)
+    return Observation(phase=phase, reason=reason, message=f"The launch failed: {why.type}: {why.message}")
+
+
+def _is_under_way(folder: Path) -> bool:
+    """Tell whether a machine may have been asked for, and no end is on record."""
+    return (folder / "intent.json").exists() and not (folder / "exit.json").exists()
 
 
 def _site(platform: Platform, name: str, options: SkyOptions) -> SkyEngine:

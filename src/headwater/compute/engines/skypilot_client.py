@@ -39,12 +39,12 @@ class SkyClient:
         self._who = {"SKYPILOT_USER_ID": user, "SKYPILOT_USER": "headwater"}
         self._http = httpx.Client(base_url=self._place, timeout=TIMEOUT_S, trust_env=False)
 
-    def version(self) -> str:
-        """Return the server's version."""
-        return str(self._call("GET", "/api/health").json().get("version", ""))
+    def check(self) -> None:
+        """Return where the server is there and knows who we are."""
+        self._call("GET", "/api/health")
 
     def launch(self, cluster: str, task: str) -> str:
-        """Ask for a cluster that runs a task, given as YAML, and return the request's number. A second launch would run it a second time."""
+        """Ask for a cluster that runs a task, given as YAML, and return the request's number. A second launch runs it a second time."""
         return self._asked("/launch", {"cluster_name": cluster, "task": task})
 
     def launches(self, cluster: str) -> Sequence[str]:
@@ -88,7 +88,7 @@ class SkyClient:
         self._http.close()
 
     def _asked(self, path: str, body: Mapping[str, Any]) -> str:
-        return self._call("POST", path, body={"env_vars": self._who, **body}).headers.get(REQUEST_HEADER, "")
+        return str(self._call("POST", path, {"env_vars": self._who, **body}).headers.get(REQUEST_HEADER, ""))
 
     def _result(self, path: str, body: Mapping[str, Any]) -> Any:
         """Return what a short request gives, waiting for it."""
@@ -100,13 +100,7 @@ class SkyClient:
         return json.loads(answer.json()["return_value"])
 
     def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-        failed_too: bool = False,
+        self, method: str, path: str, body: object = None, *, params: Mapping[str, str] | None = None, failed_too: bool = False
     ) -> httpx.Response:
         """Return the answer; with `failed_too` also one of 500, with which the server tells that a request failed."""
         headers = {"X-SkyPilot-API-Version": API_VERSION, **self._token()}
