@@ -137,12 +137,12 @@ def test_a_job_that_is_cancelled_before_its_machine_is_there_never_runs(engine: 
 
 
 def test_a_running_job_that_is_cancelled_gets_to_clean_up(engine: SkyEngine, server: SkyServer) -> None:
-    engine.submit(shell("one", "trap 'echo cleaned; exit 0' TERM; while :; do sleep 0.1; done"))
-    begun(engine, "one")
-    time.sleep(0.5)
+    engine.submit(shell("one", "trap 'echo cleaned; exit 0' TERM; echo on; while :; do sleep 0.1; done"))
+    log = engine.folder("one") / "log.txt"
+    until(engine, "one", lambda _: log.exists() and log.read_text() == "on\n")
     engine.cancel("one")
     assert ended(engine, "one").reason is Reason.CANCELLED
-    assert (engine.folder("one") / "log.txt").read_text() == "cleaned\n"
+    assert log.read_text().endswith("cleaned\n")
     assert nothing_rented(server, engine)
 
 
