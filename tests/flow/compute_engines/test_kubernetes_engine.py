@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests import kubernetes_cluster
-from tests.kubernetes import NAMESPACE, TOKEN
+from tests.kubernetes import NAMESPACE, TOKEN, ApiServer
 from tests.kubernetes_cluster import CLAIM, IMAGE, NPU, QUEUE, Cluster
 from tests.slurm import free_ports
 
@@ -409,6 +419,55 @@ def test_a_credential_plugin_is_asked_again_once_its_token_is_refused(cluster: C
             client.nodes()
         told.write_text(TOKEN)
         assert len(client.nodes()) == 3
+
+
+def certificate(name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None) -> tuple[bytes, bytes, Any]:
+    """Give a certificate for a name, its key, and both as objects, signed by an authority or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    today = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer[0].subject if issuer else subject, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(issuer[1] if issuer else key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(pem), secret, (made, key)
+
+
+def test_a_kubeconfig_with_an_authority_and_a_client_certificate_is_let_in(tmp_path: Path) -> None:
+    authority, _, signer = certificate("the authority")
+    for name in ("server", "client"):
+        made, key, _ = certificate(name, signer)
+        (tmp_path / f"{name}.pem").write_bytes(made)
+        (tmp_path / f"{name}.key").write_bytes(key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    tls.load_verify_locations(cadata=authority.decode())
+    tls.verify_mode = ssl.CERT_REQUIRED
+    server = ApiServer(tls)
+    told = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me", "namespace": NAMESPACE}}],
+        "clusters": [
+            {"name": "one", "cluster": {"server": server.url, "certificate-authority-data": base64.b64encode(authority).decode()}}
+        ],
+        "users": [{"name": "me", "user": {"client-certificate": "client.pem", "client-key": "client.key"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(told))
+    with client_of(path) as client:
+        assert client.listed(client.jobs_path())[0] == []
+    del told["users"][0]["user"]["client-key"]  # type: ignore[index]
+    path.write_text(yaml.safe_dump(told))
+    with client_of(path) as client, pytest.raises(Unavailable, match="Kubernetes does not answer"):
+        client.listed(client.jobs_path())
+    server.stop()
 
 
 def test_a_kubeconfig_without_a_current_context_is_refused(tmp_path: Path) -> None:

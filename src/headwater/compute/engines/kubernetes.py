@@ -57,7 +57,10 @@ class KubernetesEngine:
         Raises Unavailable where the API server does not answer, BadInput where the folder is not on that volume.
         """
         self.name = name
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise attempt.cannot_write(error, root) from error
         self._root = root.resolve()
         self._claim_root = claim_root.resolve()
         if not self._root.is_relative_to(self._claim_root):

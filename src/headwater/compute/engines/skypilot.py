@@ -31,12 +31,12 @@ from headwater.core.store import Store
 
 NAME = "skypilot"
 NOTE = "skypilot.json"
-LOOK_S = 1.0
+LOOK_S = 5.0
+REST_S = 1.0
 LEFT_S = 10.0
 """How often clusters are looked for whose attempt is over."""
 SETTLE_S = 30.0
 """How long after the end of a machine's job its `exit.json` may take to come through the bucket."""
-SETUP_S = 15 * 60
 IDLE_MINUTES = 10
 """After which SkyPilot itself tears a cluster down that does nothing, also without this server."""
 CANCELLED = Observation(phase=Phase.FAILED, reason=Reason.CANCELLED, message="The job was cancelled.")
@@ -85,6 +85,8 @@ class SkyEngine:
         except HeadwaterError:
             self._client.close()
             raise
+        self._listed: tuple[float, Mapping[str, str]] = (-math.inf, {})
+        self._away_s = -math.inf
         self._looked: dict[str, tuple[float, Observation]] = {}
         self._since_s: dict[tuple[str, str], float] = {}
         self._left_s = time.monotonic()
@@ -178,11 +180,13 @@ class SkyEngine:
         looked_s, last = self._looked.get(key, (-math.inf, attempt.RUNNING))
         if told is None and time.monotonic() - looked_s < LOOK_S:
             return last
+        if time.monotonic() - self._away_s < LOOK_S:
+            return attempt.RUNNING
         try:
             seen = self._given_up(key, told) if told is not None else self._asked_after(key)
         except HeadwaterError as error:
             log.warning("skypilot.unavailable", error=str(error))
-            seen = attempt.RUNNING
+            self._away_s, seen = time.monotonic(), attempt.RUNNING
         self._looked[key] = time.monotonic(), seen
         return seen
 
@@ -203,9 +207,12 @@ class SkyEngine:
 
     def _launched(self, key: str) -> Observation:
         cluster = self._cluster(key)
-        if self._client.clusters().get(cluster) != "UP":
+        if time.monotonic() - self._listed[0] > LOOK_S:
+            self._listed = time.monotonic(), self._client.clusters()
+        if self._listed[1].get(cluster) != "UP":
             lost = replace(attempt.LOST, message="The rented machine is gone: the cloud took it back, or it failed.")
             return self._given_up(key, lost) if self._is_long(key, "gone", SETTLE_S) else attempt.RUNNING
+        self._since_s.pop((key, "gone"), None)
         job = self._client.job_status(cluster)
         if not job or job in ("INIT", "PENDING", "SETTING_UP", "RUNNING"):
             return attempt.RUNNING
@@ -277,7 +284,7 @@ class SkyEngine:
 
     def wait(self, timeout_s: float) -> None:
         """Return after the time, or sooner where it is longer than machines are looked at: nobody rings from a cloud."""
-        time.sleep(max(0.0, min(timeout_s, LOOK_S)))
+        time.sleep(max(0.0, min(timeout_s, REST_S)))
 
     def close(self) -> None:
         """Let go of the server; machines go on."""
