@@ -25,10 +25,6 @@ Object = Mapping[str, Any]
 """A Kubernetes object, or a part of one, as the API writes it."""
 
 
-class Gone(Unavailable):
-    """The server no longer has the changes since the version that a watch named (410): list again."""
-
-
 class KubernetesClient:
     """One namespace of a cluster. Each call raises Unavailable where the API server does not answer or does not know us."""
 
@@ -73,7 +69,7 @@ class KubernetesClient:
     def watch(self, path: str, label: str, since: str, opened: Callable[[httpx.Response], None]) -> Iterator[tuple[str, Object]]:
         """Yield each change after a version as its type (`ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`) and object, until the server ends it.
 
-        `opened` is given the response, through which the watch can be broken off. Raises Gone where the server has dropped that version.
+        `opened` is given the response, through which the watch can be broken off. Raises Conflict where the server has dropped that version.
         """
         asked: dict[str, str | int] = {
             "labelSelector": label,
@@ -171,7 +167,7 @@ def refusal(status: int, message: str, where: str) -> HeadwaterError:
     if status == httpx.codes.NOT_FOUND:
         return NotFound(said, "Check the namespace, and that what is named is installed.", where=where)
     if status == httpx.codes.GONE:
-        return Gone(said, "List again.", where=where)
+        return Conflict(said, "List again.", where=where)
     if status == httpx.codes.UNAUTHORIZED:
         return Unavailable(said, "Renew the credentials in the kubeconfig.", where=where)
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import httpx
 import structlog
 
-from headwater.compute.engines.kubernetes_client import Gone, KubernetesClient, Object
-from headwater.core.errors import HeadwaterError
+from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
+from headwater.core.errors import Conflict, HeadwaterError
 
 RETRY_S = 1.0
 JOIN_S = 10.0
@@ -64,7 +64,7 @@ class Watched:
         while not self._closing.is_set():
             try:
                 since = self._watched(since or self._relist())
-            except Gone:
+            except Conflict:  # 410
                 since = ""
             except HeadwaterError as error:
                 if not self._closing.is_set():
