@@ -22,12 +22,12 @@ from typing import Any, TypeVar
 import structlog
 
 from headwater.compute import checkpoints
-from headwater.compute.engines import attempt, kubernetes_job, naming
+from headwater.compute.engines import attempt, image, kubernetes_job, naming
 from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
 from headwater.compute.engines.kubernetes_job import ATTEMPT_ANNOTATION, PLATFORM_LABEL, Place, job_state
 from headwater.compute.engines.kubernetes_nodes import Cluster, cluster_of, offer_of, within_quota
 from headwater.compute.engines.kubernetes_watch import Watched
-from headwater.compute.engines.local import GRACE_S, job_environment, step_command
+from headwater.compute.engines.local import GRACE_S, step_command
 from headwater.compute.work import Capacity, Observation, Phase, Reason, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, Unavailable
 from headwater.core.store import Store
@@ -120,7 +120,8 @@ class KubernetesEngine:
                 return
             try:
                 attempt.lay_out(folder, work, self._store)
-                self._write_work(folder, work, argv)
+                image.write_work(folder, work, argv)
+                attempt.write_json(folder / "intent.json", {"name": name})
             except HeadwaterError:
                 attempt.remove(folder)
                 raise
@@ -156,21 +157,6 @@ class KubernetesEngine:
             resources=work.resources,
             asked=asked,
         )
-
-    def _write_work(self, folder: Path, work: Work, argv: Sequence[str]) -> None:
-        told = {
-            "argv": list(argv),
-            "step": not work.argv,
-            "accelerators": any(work.resources.accelerators.values()),
-            "environment": job_environment(work, folder),
-            "wall_s": work.resources.wall_s,
-            "cpu_s": work.resources.cpu_s,
-            "memory_gib": work.resources.memory_gib,
-            "grace_s": GRACE_S,
-            "bell": "",
-        }
-        attempt.write_json(folder / "work.json", told)
-        attempt.write_json(folder / "intent.json", {"name": self._job_name(work.key)})
 
     def _create(self, job: Object) -> None:
         with contextlib.suppress(Conflict):  # it is there: an answer was lost, or this server's memory of it

@@ -69,7 +69,8 @@ class KubernetesClient:
     def watch(self, path: str, label: str, since: str, opened: Callable[[httpx.Response], None]) -> Iterator[tuple[str, Object]]:
         """Yield each change after a version as its type (`ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`) and object, until the server ends it.
 
-        `opened` is given the response, through which the watch can be broken off. Raises Conflict where the server has dropped that version.
+        `opened` is given the response, through which the watch can be broken off. Raises Conflict where the server has dropped that
+        version.
         """
         asked: dict[str, str | int] = {
             "labelSelector": label,

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.compute.engines.image import START
 from headwater.compute.engines.kubernetes_nodes import Offer
 from headwater.compute.engines.local import GRACE_S
 from headwater.compute.engines.naming import outside_name
 from headwater.compute.work import Observation, Phase, Reason
 from headwater.core.steps import Resources
 
-START = "headwater.compute.engines.image_start"
 PLATFORM_LABEL = "headwater/platform"
 ATTEMPT_ANNOTATION = "headwater/attempt"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -94,7 +94,7 @@ def _pod(folders: Mapping[Path, str], place: Place, resources: Resources, asked:
             {
                 "name": "attempt",
                 "image": place.image,
-                "command": ["python3", "-P", "-m", START, own],
+                "command": [*START, own],
                 "workingDir": own,
                 "volumeMounts": [{"name": "attempts", "mountPath": str(here), "subPath": there} for here, there in folders.items()],
                 "resources": dict.fromkeys(("requests", "limits"), _amounts(resources, asked)),

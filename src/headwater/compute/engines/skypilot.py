@@ -20,9 +20,8 @@ import structlog
 import yaml
 from pydantic import Field, ValidationError
 
-from headwater.compute.engines import attempt, naming
-from headwater.compute.engines.kubernetes_job import START
-from headwater.compute.engines.local import GRACE_S, job_environment, step_command
+from headwater.compute.engines import attempt, image, naming
+from headwater.compute.engines.local import GRACE_S, step_command
 from headwater.compute.engines.skypilot_client import UNDER_WAY, SkyClient, SkyFailure
 from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Reason, SiteOptions, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError
@@ -128,18 +127,7 @@ class SkyEngine:
 
     def _lay_out(self, folder: Path, work: Work, argv: tuple[str, ...]) -> None:
         attempt.lay_out(folder, work, self._store)
-        told = {
-            "argv": list(argv),
-            "step": not work.argv,
-            "accelerators": any(work.resources.accelerators.values()),
-            "environment": job_environment(work, folder),
-            "wall_s": work.resources.wall_s,
-            "cpu_s": work.resources.cpu_s,
-            "memory_gib": work.resources.memory_gib,
-            "grace_s": GRACE_S,
-            "bell": "",
-        }
-        attempt.write_json(folder / "work.json", told)
+        image.write_work(folder, work, argv)
         attempt.write_json(folder / "intent.json", {"cluster": self._cluster(work.key)})
 
     def _task(self, folder: Path, work: Work, cluster: str) -> str:
@@ -157,7 +145,7 @@ class SkyEngine:
             "name": cluster,
             "resources": resources,
             "file_mounts": {str(self._mount): {"source": told.bucket, "mode": "MOUNT_CACHED"}},
-            "run": f"exec python3 -P -m {START} {shlex.quote(str(folder))}\n",
+            "run": f"exec {shlex.join([*image.START, str(folder)])}\n",
         }
         return yaml.safe_dump(task, sort_keys=False)
 
