@@ -84,6 +84,19 @@ class Settings(BaseSettings):
     ray_url: str = Field("", description="Address of a Ray cluster's dashboard, `http(s)://host:port`; empty means no Ray.")
     ray_token_file: str = Field("", description="File with the Ray cluster's token, read anew for each request; empty means none.")
     ray_folder: str = Field("", description="Folder for jobs that Ray's nodes see at the same path; empty means one in the data folder.")
+    kubernetes: bool = Field(False, description="Use a Kubernetes cluster as an engine.")
+    kubernetes_kubeconfig: str = Field(
+        "", description="Kubeconfig file; empty means the service account of the pod that the server runs in."
+    )
+    kubernetes_namespace: str = Field("", description="Namespace that jobs go to; empty means the kubeconfig's, or the server's own.")
+    kubernetes_queue: str = Field("", description="Kueue's local queue that admits jobs; empty means that they start without Kueue.")
+    kubernetes_image: str = Field("", description="Image that jobs run in; its `python3` has Headwater installed.")
+    kubernetes_claim: str = Field("", description="Persistent volume claim with the folder for jobs, which many nodes may mount.")
+    kubernetes_folder: str = Field("", description="Where the root of the claim's volume is here; empty means the data folder.")
+    kubernetes_launch_s: float = Field(300.0, gt=0, description="Seconds that a pod gets to be placed and to pull its image.")
+    skypilot: dict[str, Any] = Field(
+        default_factory=dict, description="Use a SkyPilot API server as an engine: the table of docs/skypilot.md; empty means none."
+    )
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",
