@@ -14,7 +14,8 @@ from headwater.compute.admission import free_of, lacking, never
 from headwater.compute.jobs import Job, State
 from headwater.compute.scheduler.decide import Plan
 from headwater.compute.scheduler.why import Reason
-from headwater.compute.situation import Facts, Situation, plan, situation
+from headwater.compute.settlement import budgets
+from headwater.compute.situation import INSIDE, Facts, Situation, plan, situation
 from headwater.compute.work import Capacity
 
 
@@ -51,7 +52,7 @@ def unheard(given: Situation, planned: Plan) -> None:
 
 def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     """Return a decision for every queued job, and for every running one that is to stop; `heard` is told each plan as it is made."""
-    made = [one for job in facts.queued if (one := _not_asked(job, facts.capacity)) is not None]
+    made = [one for job in facts.queued if (one := _not_asked(job, facts.capacity) or _barred(job, facts.spent)) is not None]
     settled = {one.job for one in made}
     facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in settled))
     for engine in sorted({job.engine for job in facts.queued}):
@@ -73,6 +74,15 @@ def _not_asked(job: Job, capacity: Mapping[str, Capacity]) -> Decision | None:
         return Decision(job=job.id, verdict=Verdict.WAIT, code="engine_down", reason=reason, unblocks="A node of it coming back.")
     why = never(job.spec.resources, job.engine, capacity)
     return Decision(job=job.id, verdict=Verdict.NEVER, code="never", reason=why) if why else None
+
+
+def _barred(job: Job, spent: Mapping[str, str]) -> Decision | None:
+    """Return that a job waits for money, where its organisation or one above has spent its budget. Steps inside the platform need none."""
+    why = None if job.engine == INSIDE else budgets.barred(job.organisation, spent)
+    if why is None:
+        return None
+    unblocks = "A larger budget, a voucher, or the next period."
+    return Decision(job=job.id, verdict=Verdict.WAIT, code="budget_spent", reason=f"waits: {why}", unblocks=unblocks)
 
 
 def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:

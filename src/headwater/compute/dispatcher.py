@@ -116,7 +116,7 @@ class Dispatcher:
         """Do one round of the loop and tell whether anything is queued or under way."""
         with self.platform.db.read() as connection:
             active = jobs.in_states(connection, ON_ENGINE)
-            queued = jobs.in_states(connection, {State.QUEUED}, limit=self.judge.window)
+            queued = self.judge.queue(connection, self.platform.clock.now())
         self._observe(active)
         fresh = tuple(job for job in queued if not self._reused(job))
         if len(fresh) < len(queued):

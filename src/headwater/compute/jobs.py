@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, insert, select, update
+from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, case, insert, select, update
 from sqlalchemy.engine import Row
 
 from headwater.core import ledger
@@ -232,9 +232,14 @@ def of_graph(connection: Connection, graph: str) -> tuple[Job, ...]:
     return tuple(from_row(row) for row in connection.execute(select(jobs).where(jobs.c.graph == graph).order_by(jobs.c.position)))
 
 
-def in_states(connection: Connection, states: Collection[State], *, limit: int | None = None) -> tuple[Job, ...]:
-    """Return the jobs that are in one of the states, oldest first."""
-    query = select(jobs).where(jobs.c.state.in_(sorted(states))).order_by(jobs.c.submitted_at, jobs.c.graph, jobs.c.position)
+def in_states(
+    connection: Connection, states: Collection[State], *, limit: int | None = None, last: Collection[str] = ()
+) -> tuple[Job, ...]:
+    """Return the jobs that are in one of the states, oldest first; those of the organisations `last` and below come after all others."""
+    query = select(jobs).where(jobs.c.state.in_(sorted(states)))
+    if last:
+        query = query.order_by(case((within(jobs.c.organisation, sorted(last)), 1), else_=0))
+    query = query.order_by(jobs.c.submitted_at, jobs.c.graph, jobs.c.position)
     return tuple(from_row(row) for row in connection.execute(query.limit(limit)))
 
 

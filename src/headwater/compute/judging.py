@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 
 from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
-from headwater.compute.jobs import ON_ENGINE, Job
+from headwater.compute.jobs import ON_ENGINE, Job, State
 from headwater.compute.policy_file import PolicyFile
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
+from headwater.compute.settlement import budgets
 from headwater.compute.situation import INSIDE, Facts
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
@@ -46,6 +47,10 @@ class Judge:
         strict = policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never"
         return STRICT_WINDOW if strict else WINDOW
 
+    def queue(self, connection: Connection, now: datetime) -> tuple[Job, ...]:
+        """Return the queued jobs to decide on in a turn; those whose budget is spent come last and keep nobody from being seen."""
+        return jobs.in_states(connection, {State.QUEUED}, limit=self.window, last=budgets.spent(connection, now))
+
     def decide(
         self, connection: Connection, *, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity], now: datetime
     ) -> tuple[Decision, ...]:
@@ -76,6 +81,7 @@ class Judge:
             policy=self.policy,
             expected=expected,
             used=self.used(connection, now),
+            spent=budgets.spent(connection, now),
         )
 
     def used(self, connection: Connection, now: datetime) -> dict[str, float]:

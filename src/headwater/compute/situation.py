@@ -53,6 +53,8 @@ class Facts:
     """Predicted run times by job, where the policy or the question asks for them."""
     used: Mapping[str, float] = field(default_factory=dict)
     """Decayed use by organisation, where the policy shares by it."""
+    spent: Mapping[str, str] = field(default_factory=dict)
+    """What those wait for whose organisation has spent its budget, by organisation."""
 
 
 def situation(facts: Facts, engine: str) -> Situation:
