@@ -6,13 +6,14 @@ appending queues writers up: what a table says after it cannot change before the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from headwater.core import ledger
+from headwater.core import canonical, ledger
 from headwater.core.ledger import Entry
 
 Apply = Callable[[Connection, Entry], None]
@@ -21,6 +22,7 @@ Apply = Callable[[Connection, Entry], None]
 
 def enter(connection: Connection, kind: str, then: Apply, *, subject: str, actor: str, at: datetime, body: Mapping[str, Any]) -> Entry:
     """Append an entry and change the table by it. What `then` raises undoes both with the transaction."""
-    entry = ledger.append(connection, kind, subject=subject, actor=actor, at=at, body=body)
+    as_read_back = json.loads(canonical.to_bytes(dict(body)))
+    entry = ledger.append(connection, kind, subject=subject, actor=actor, at=at, body=as_read_back)
     then(connection, entry)
     return entry
