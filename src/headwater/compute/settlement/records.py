@@ -207,6 +207,11 @@ def summed(records: Iterable[UsageRecord]) -> Total:
     )
 
 
+def add(one: Total, other: Total) -> Total:
+    """Return the sum of two totals. Pure."""
+    return Total(**{name: getattr(one, name) + getattr(other, name) for name in Total.__dataclass_fields__})
+
+
 def _in(period: Period) -> Any:
     column = usage_records.c.metered_at
     return (column >= period.since) & (column < period.until)
