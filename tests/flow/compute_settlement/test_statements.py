@@ -47,7 +47,7 @@ def of_november(site: Platform) -> statements.SiteStatement:
 
 def theirs(site: Platform, key: Ed25519PrivateKey, /, **changes: Any) -> str:
     """Return the site's own signed account, with changes to what it says."""
-    said = json.loads(json.dumps(statements.predicate(of_november(site)))) | changes
+    said = json.loads(json.dumps(statements.predicate(of_november(site)))) | {"account_of": "supplier"} | changes
     claim = Statement(subjects=(statements.subject_of("north"),), predicate_type=USAGE, predicate=said, issued_at=site.clock.now())
     return statement.sign(claim, key).to_json()
 
@@ -162,13 +162,21 @@ def test_nobody_speaks_for_another_site(supplied: Platform) -> None:
     with pytest.raises(BadStatement, match="not signed by a key trusted under that name"):
         compared(supplied, theirs(supplied, other))
     ours = supplied.db.write(lambda connection: statements.sign(connection, supplied, "north", NOVEMBER, actor="li"))
-    with pytest.raises(BadStatement, match="not signed by a key trusted under that name"):
+    with pytest.raises(BadStatement, match="not the account of the supplier"):
         compared(supplied, ours.envelope.to_json())
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"lines": "all"}, {"lines": [{"key": "a"}]}, {"period": "someday"}, {"site": None}, {"through": 7}, {"lines": None}],
+    [
+        {"account_of": "buyer"},
+        {"lines": "all"},
+        {"lines": [{"key": "a"}]},
+        {"period": "someday"},
+        {"site": None},
+        {"through": 7},
+        {"lines": None},
+    ],
 )
 def test_what_is_no_usage_statement_is_refused(supplied: Platform, changes: dict[str, Any]) -> None:
     key = Ed25519PrivateKey.generate()

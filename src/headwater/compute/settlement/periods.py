@@ -48,6 +48,17 @@ def day_of(at: datetime) -> Period:
     return period(local_day(at).isoformat())
 
 
+def between(first: str | None, last: str | None, now: datetime) -> Period:
+    """Return the time from one day to another, both counted; from this month's first, up to today, where they are left out."""
+    whole = Period(since=month_of(now).since, until=day_of(now).until, label="")
+    since = whole.since if first is None else period(first).since
+    until = whole.until if last is None else period(last).until
+    if until <= since:
+        raise BadInput(f"The time from {first} to {last} is empty.", "Let it end after it begins.")
+    label = f"{local_day(since)} to {local_day(until - timedelta(microseconds=1))}"
+    return Period(since=since, until=until, label=label)
+
+
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), CITY_TIME)
 

@@ -171,11 +171,12 @@ def sites(connection: Connection) -> tuple[str, ...]:
 
 
 def by_organisation(
-    connection: Connection, scopes: Iterable[str], period: Period, *, limit: int = 1000
+    connection: Connection, scopes: Iterable[str], period: Period | None = None, *, limit: int = 1000
 ) -> tuple[tuple[str, str, Total], ...]:
-    """Return each organisation's total at each site in a period, within some scopes: organisation, site, total."""
+    """Return each organisation's total at each site in a period or ever, within some scopes: organisation, site, total."""
     column = usage_records.c
-    query = select(column.organisation, column.site, *_totals()).where(within(column.organisation, scopes), _in(period))
+    query = select(column.organisation, column.site, *_totals()).where(within(column.organisation, scopes))
+    query = query if period is None else query.where(_in(period))
     query = query.group_by(column.organisation, column.site).order_by(column.organisation, column.site).limit(limit)
     return tuple((row.organisation, row.site, _total(row)) for row in connection.execute(query))
 

@@ -30,6 +30,8 @@ from headwater.core.keys import Keyring
 from headwater.core.platform import Platform
 from headwater.core.statement import USAGE, Statement, Subject
 
+BUYER, SUPPLIER = "buyer", "supplier"
+"""Whose account a usage statement is: the city's, or the site's own."""
 MOST_LINES = 4000
 """Of a signed statement: an envelope holds about so many."""
 LINES = TypeAdapter(tuple[UsageRecord, ...])
@@ -68,7 +70,7 @@ class SiteStatement:
 def read(connection: Connection, site: str, span: Period, *, limit: int | None = None) -> SiteStatement:
     """Return a site's statement of a period, at most `limit` lines of it. Raises NotFound for a site that never supplied anything."""
     if site not in records.sites(connection):
-        raise NotFound(f"There is no usage of {site[:60]} here.", "List the sites with usage: headwater settle sites.")
+        raise NotFound(f"There is no usage of {site[:60]} here.", "See /settlement for those there are, or headwater usage.")
     lines = records.of_site(connection, site, span, limit=limit)
     return SiteStatement(site=site, period=span, lines=lines, adjustments=disputes.settled_in(connection, site, span), total=summed(lines))
 
@@ -127,6 +129,7 @@ def sign(connection: Connection, platform: Platform, site: str, span: Period, *,
 def predicate(told: SiteStatement) -> dict[str, Any]:
     """Return what a usage statement says."""
     return {
+        "account_of": BUYER,
         "site": told.site,
         "period": told.period.label,
         "since": to_text(told.period.since),
@@ -171,6 +174,8 @@ def _said(told: Statement) -> tuple[str, Period, Sequence[UsageRecord]]:
     try:
         if told.predicate_type != USAGE:
             raise ValueError(f"it is a {told.predicate_type}")
+        if said["account_of"] != SUPPLIER:
+            raise ValueError(f"it is not the account of the {SUPPLIER}")
         whole, through = period(str(said["period"])), from_text(str(said["through"]))
         canonical.to_bytes(dict(said))  # refuses what is no number
         lines = LINES.validate_python(said["lines"])
