@@ -139,6 +139,16 @@ def test_a_signed_statement_verifies_and_says_every_line(supplied: Platform) -> 
         supplied.db.write(lambda connection: statements.sign(connection, supplied, "north", period("2027"), actor="li"))
 
 
+def test_each_site_has_yesterdays_statement_signed_once_a_day(supplied: Platform) -> None:
+    assert statements.sign_daily(supplied) == 0, "nothing was used yesterday"
+    tomorrow = replace(supplied, clock=FixedClock(START + timedelta(days=1)))
+    assert [statements.sign_daily(tomorrow), statements.sign_daily(tomorrow)] == [2, 0]
+    with supplied.db.read() as connection:
+        (held,) = evidence.about(connection, statements.subject_of("north").digest)
+    assert held.statement.predicate["period"] == "2026-11-03"
+    assert held.statement.predicate["totals"]["records"] == 5
+
+
 def test_a_partners_equal_account_agrees_and_each_difference_is_listed(supplied: Platform) -> None:
     key, lines = Ed25519PrivateKey.generate(), statements.predicate(of_november(supplied))["lines"]
     statements.trust(supplied.keyring, "north", key.public_key().public_bytes_raw())

@@ -12,29 +12,36 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
+import structlog
 from pydantic import TypeAdapter
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from headwater.compute.settlement import disputes, records
 from headwater.compute.settlement.disputes import Dispute
-from headwater.compute.settlement.periods import Period, period
+from headwater.compute.settlement.periods import Period, day_of, period
 from headwater.compute.settlement.reconciling import Reconciled, reconcile
 from headwater.compute.settlement.records import SUMS, Total, UsageRecord, summed
 from headwater.core import canonical, evidence, statement
 from headwater.core.clock import from_text, to_text
 from headwater.core.errors import BadInput, BadStatement, LimitExceeded, NotFound
 from headwater.core.evidence import Held
+from headwater.core.identity import SYSTEM
 from headwater.core.keys import Keyring
 from headwater.core.platform import Platform
-from headwater.core.statement import USAGE, Statement, Subject
+from headwater.core.statement import LARGEST_ENVELOPE, USAGE, Statement, Subject
 
 BUYER, SUPPLIER = "buyer", "supplier"
 """Whose account a usage statement is: the city's, or the site's own."""
+log = structlog.get_logger("headwater.compute")
+
 MOST_LINES = 4000
 """Of a signed statement: an envelope holds about so many."""
 LINES = TypeAdapter(tuple[UsageRecord, ...])
+LARGEST_PAYLOAD = LARGEST_ENVELOPE * 3 // 4 - 4096
+"""An envelope holds its payload in base64, and signatures."""
 COLUMNS = (
     "key", "organisation", "outcome", "started_at", "ended_at", "metered_at", "accelerators", "cpus", "memory_gib", "accelerator_s",
     "core_s", "cpu_s", "gib_s", "energy_kwh", "location_kgco2", "market_kgco2", "card", "charge_fen", "charge_basis",
@@ -123,7 +130,43 @@ def sign(connection: Connection, platform: Platform, site: str, span: Period, *,
     if len(told.lines) > MOST_LINES:
         raise LimitExceeded(f"{span.label} has more than {MOST_LINES} lines at {site}.", "Sign shorter periods: its months, or its days.")
     claim = Statement(subjects=(subject_of(site),), predicate_type=USAGE, predicate=predicate(told), issued_at=now)
+    if len(claim.payload()) > LARGEST_PAYLOAD:
+        raise LimitExceeded(f"The lines of {span.label} at {site} fill more than an envelope.", "Sign shorter periods: months, or days.")
     return evidence.issue(connection, platform.keyring, claim, actor=actor)
+
+
+def sign_daily(platform: Platform) -> int:
+    """Sign yesterday's statement of each site that supplied something and of which nothing was signed today; return how many.
+
+    So the plan's domestic share follows what is used. A day with more lines than an envelope holds is left to be signed by hand.
+    """
+    now = platform.clock.now()
+    today = day_of(now)
+    yesterday = day_of(today.since - timedelta(seconds=1))
+    count = 0
+    with platform.db.read() as connection:
+        due = [
+            site
+            for site in records.sites(connection)
+            if not _signed_since(connection, site, today) and records.of_site(connection, site, yesterday, limit=1)
+        ]
+    for site in due:
+        try:
+            platform.db.write(lambda connection, site=site: sign(connection, platform, site, yesterday, actor=SYSTEM))  # type: ignore[misc]
+        except LimitExceeded as error:
+            log.warning("usage.not_signed", site=site, period=yesterday.label, error=error.what)
+        else:
+            count += 1
+    return count
+
+
+def _signed_since(connection: Connection, site: str, span: Period) -> bool:
+    table, about = evidence.statements.c, evidence.subjects.c
+    query = select(table.digest).join(evidence.subjects, about.statement == table.digest)
+    query = query.where(
+        about.digest == statement.bare(subject_of(site).digest), table.predicate_type == USAGE, table.issued_at >= span.since
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def predicate(told: SiteStatement) -> dict[str, Any]:
