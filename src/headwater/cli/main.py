@@ -52,6 +52,10 @@ COMMANDS = {
         help="Chips, sites, what this machine measures, how run times are predicted.",
     ),
     "quota": Lazy(module="headwater.compute.commands", app="quota", help="What organisations may hold at once, and their weights."),
+    "usage": Lazy(
+        module="headwater.compute.settlement.commands", app="usage", only="usage", help="What organisations used, and what it cost."
+    ),
+    "settle": Lazy(module="headwater.compute.settlement.commands", help="What sites are owed; budgets and compute vouchers."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
     "parallel": Lazy(module="headwater.framework.parallel.commands", only="parallel", help="Find the best parallel plans of a model."),
     "chip": Lazy(module="headwater.framework.chips.commands", help="What works on this machine's chips, and signed records of it."),

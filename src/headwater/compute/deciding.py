@@ -6,7 +6,7 @@ where it is sent is refused, and a start whose room is still being given up by a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from headwater.compute.admission import lacking, less, never
 from headwater.compute.jobs import ANYWHERE, Job, State
 from headwater.compute.scheduler.decide import Plan
 from headwater.compute.scheduler.why import Reason
+from headwater.compute.settlement import budgets
 from headwater.compute.situation import INSIDE, NO_TAGS, Facts, Situation, groups, plan, situation
 from headwater.compute.work import Capacity
 
@@ -44,8 +45,8 @@ class Decision:
 
 
 NO_ROOM = frozenset({"no_room", "fragmented", "no_host_room"})
-CLOSED = frozenset({"engine_down", "site_closed"})
-"""Codes of those that wait for a site as a whole, so that the policy is not asked about them."""
+CLOSED = frozenset({"engine_down", "site_closed", "budget_spent"})
+"""Codes of those that wait for a site as a whole, or for money, so that the policy is not asked about them."""
 
 Heard = Callable[[Situation, Plan], None]
 
@@ -56,7 +57,7 @@ def unheard(given: Situation, planned: Plan) -> None:
 
 def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     """Return a decision for every queued job, and for every running one that is to stop; `heard` is told each plan as it is made."""
-    made = [one for job in facts.queued if (one := _not_asked(job, facts)) is not None]
+    made = [one for job in facts.queued if (one := _not_asked(job, facts) or _barred(job, facts.spent)) is not None]
     settled = {one.job for one in made}
     facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in settled))
     for group in groups(facts):
@@ -84,6 +85,15 @@ def _not_asked(job: Job, facts: Facts) -> Decision | None:
         return Decision(job=job.id, verdict=Verdict.WAIT, code="engine_down", reason=reason, unblocks="A node of it coming back.")
     why = never(job.spec.resources, job.engine, facts.capacity)
     return Decision(job=job.id, verdict=Verdict.NEVER, code="never", reason=why) if why else None
+
+
+def _barred(job: Job, spent: Mapping[str, str]) -> Decision | None:
+    """Return that a job waits for money, where its organisation or one above has spent its budget. Steps inside the platform need none."""
+    why = None if job.engine == INSIDE else budgets.barred(job.organisation, spent)
+    if why is None:
+        return None
+    unblocks = "A larger budget, a voucher, or the next period."
+    return Decision(job=job.id, verdict=Verdict.WAIT, code="budget_spent", reason=f"waits: {why}", unblocks=unblocks)
 
 
 def _nowhere(job: Job, facts: Facts) -> Decision | None:

@@ -34,6 +34,7 @@ from headwater.compute.jobs import ANYWHERE, ENDS, ON_ENGINE, Job, Move, State
 from headwater.compute.judging import Judge
 from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
+from headwater.compute.settlement import metering
 from headwater.compute.sites import ENGINES
 from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Staging, Work
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
@@ -255,6 +256,7 @@ class Dispatcher:
             moves=job.moves + 1,
             attained_s=kept_s,
             decision=None,
+            seen=Observation(phase=Phase.LOST, reason=Reason.NODE_LOST),
         )
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
@@ -451,18 +453,18 @@ class Dispatcher:
 
     def _end(self, job: Job, seen: Observation) -> None:
         """Record how an attempt ended; it is queued again where it made room, its process was lost or retries are left."""
-        usage, tried = asdict(seen.usage), job.attempt - job.preemptions
+        tried = job.attempt - job.preemptions
         if seen.phase is Phase.SUCCEEDED:
             if not self._succeed(job, seen):
                 return
         elif job.preempted_for is not None and not job.cancel_asked_by and (seen.phase is Phase.LOST or seen.reason is Reason.CANCELLED):
-            self._wait_again(job)
+            self._wait_again(job, seen)
         elif seen.reason is Reason.CANCELLED or job.cancel_asked_by:
-            self._change(job, State.CANCELLED, actor=job.cancel_asked_by or SYSTEM, reason="cancelled while it ran", usage=usage)
+            self._change(job, State.CANCELLED, actor=job.cancel_asked_by or SYSTEM, reason="cancelled while it ran", seen=seen)
         elif seen.phase is Phase.LOST and tried < self.platform.settings.job_attempts:
-            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} was lost with its process; it is tried again")
+            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} was lost with its process; it is tried again", seen=seen)
         elif seen.phase is Phase.FAILED and tried <= job.spec.resources.retries:
-            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again")
+            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again", seen=seen)
         else:
             self._fail(job, seen)
         if job.engine in self.engines:
@@ -472,14 +474,13 @@ class Dispatcher:
         if over:
             checkpoints.remove(self.platform, job)
 
-    def _wait_again(self, job: Job) -> None:
+    def _wait_again(self, job: Job, seen: Observation) -> None:
         """Queue a job that made room for another, with the work that its checkpoint holds."""
         now = self.platform.clock.now()
         kept_s = checkpoints.kept_s(self.platform, job, now)
         reason = f"attempt {job.attempt} was stopped for {job.preempted_for or 'another job'}; {kept_s:.0f} s of its work are kept"
-        self._change(
-            job, State.QUEUED, reason=reason, preempted_for=None, preemptions=job.preemptions + 1, attained_s=kept_s, decision=None
-        )
+        again = {"preempted_for": None, "preemptions": job.preemptions + 1, "attained_s": kept_s, "decision": None}
+        self._change(job, State.QUEUED, reason=reason, seen=seen, **again)
 
     def _fail(self, job: Job, seen: Observation) -> None:
         told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json") if job.engine in self.engines else {}
@@ -488,7 +489,7 @@ class Dispatcher:
         message = str(told.get("message") or seen.message or f"It ended with status {seen.exit_code}.")
         to = State.REFUSED if code in (GateClosed.code, Refused.code) else State.FAILED
         error = {"code": code, "message": message, "reason": reason}
-        self._change(job, to, reason=message[:300], error=error, usage=asdict(seen.usage))
+        self._change(job, to, reason=message[:300], error=error, seen=seen)
 
     def _succeed(self, job: Job, seen: Observation) -> bool:
         """Store what a job made and end it; False where the store cannot take it now: its outputs stay where they are until it can."""
@@ -503,7 +504,7 @@ class Dispatcher:
             return False
         except HeadwaterError as error:
             to = State.REFUSED if isinstance(error, Refused) else State.FAILED
-            self._change(job, to, reason=error.what, error=_as_json(error), usage=asdict(seen.usage))
+            self._change(job, to, reason=error.what, error=_as_json(error), seen=seen)
             return True
         with contextlib.suppress(Conflict):  # another writer ended it first
             self._lead.write(lambda connection: self._finish(connection, job, made, inputs, seen))
@@ -514,15 +515,23 @@ class Dispatcher:
         artifacts.hold(connection, made.outputs.values(), job.organisation, at=now)
         issued = sign(connection, self.platform, job, made, inputs=inputs, now=now)
         result = {"outputs": dict(made.outputs), "metrics": dict(made.metrics), "facts": dict(made.facts), "statements": issued}
-        self._move(connection, job, State.DONE, reason=_why(job), result=result, usage=asdict(seen.usage))
+        self._move(connection, job, State.DONE, reason=_why(job), result=result, seen=seen)
 
-    def _move(self, connection: Connection, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> None:
-        jobs.move(connection, job, to, at=self.platform.clock.now(), actor=actor, reason=reason, **values)
+    def _move(
+        self, connection: Connection, job: Job, to: State, *, actor: str = SYSTEM, seen: Observation | None = None, **values: Any
+    ) -> None:
+        """Move a job; `seen` is what its engine told of an attempt that ended with this, which is metered in the same transaction."""
+        now = self.platform.clock.now()
+        if seen is not None and to in ENDS:
+            values["usage"] = asdict(seen.usage)
+        jobs.move(connection, job, to, at=now, actor=actor, **values)
+        if seen is not None:
+            metering.meter(connection, self.platform, job, seen, to, actor=actor, at=now)
 
-    def _change(self, job: Job, to: State, *, actor: str = SYSTEM, reason: str = "", **values: Any) -> bool:
+    def _change(self, job: Job, to: State, **values: Any) -> bool:
         """Move a job in a transaction of its own, and tell whether it was still as it was read."""
         try:
-            self._lead.write(lambda connection: self._move(connection, job, to, actor=actor, reason=reason, **values))
+            self._lead.write(lambda connection: self._move(connection, job, to, **values))
         except Conflict:
             return False
         return True

@@ -18,6 +18,7 @@ from headwater.compute.policy_file import PolicyFile
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
+from headwater.compute.settlement import budgets
 from headwater.compute.situation import INSIDE, Facts, Sums
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
@@ -48,21 +49,22 @@ class Judge:
     def window(self, connection: Connection, live: Live, *, now: datetime) -> tuple[Job, ...]:
         """Return the queued jobs to decide about now.
 
-        Where more wait than are looked at, organisations that their quotas keep from starting anything are left out for now.
+        Where more wait than are looked at, organisations that cannot start anything by their quotas or budgets are left out for now.
         """
         if live.quotas_changed:
             self._quotas, live.quotas_changed = quotas.listed(connection), False
-        policy = self.policy
+        policy, spent = self.policy, budgets.spent(connection, now)
         if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
-            return live.oldest(connection, STRICT_WINDOW)
+            return live.oldest(connection, STRICT_WINDOW, last=lambda owner: budgets.barred(owner, spent) is not None)
         if live.count <= WINDOW:
             return live.oldest(connection, WINDOW)
         units, used = live.sums.by_organisation(), self.used(connection, now)
         weights = {one.organisation: one.weight for one in self._quotas}
+        full = quotas.rooms(self._quotas, units)
         return live.window(
             connection,
             WINDOW,
-            aside=quotas.rooms(self._quotas, units),
+            aside=lambda owner: full(owner) or budgets.barred(owner, spent) is not None,
             rank=lambda owner: used.get(owner, 0.0) / weights.get(owner, 1.0),
         )
 
@@ -113,6 +115,7 @@ class Judge:
             policy=self.policy,
             expected=expected,
             used=self.used(connection, now),
+            spent=budgets.spent(connection, now),
         )
 
     def used(self, connection: Connection, now: datetime) -> dict[str, float]:

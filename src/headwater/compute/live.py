@@ -119,10 +119,14 @@ class Live:
             if not mine:
                 del self._by_owner[place.engine, place.organisation]
 
-    def oldest(self, connection: Connection, most: int) -> tuple[Job, ...]:
-        """Return the oldest jobs that are queued for each engine, the oldest first."""
-        engines = {engine for engine, _ in self._by_owner}
-        lists = {name: [mine for (engine, _), mine in self._by_owner.items() if engine == name] for name in engines}
+    def oldest(self, connection: Connection, most: int, *, last: Callable[[str], bool] = lambda _: False) -> tuple[Job, ...]:
+        """Return the oldest jobs that are queued for each engine, the oldest first.
+
+        Those of organisations that are to come `last` take nobody's place: as many of them are returned besides.
+        """
+        lists: dict[tuple[str, bool], list[list[Place]]] = {}
+        for (engine, owner), mine in self._by_owner.items():
+            lists.setdefault((engine, last(owner)), []).append(mine)
         return self._full(connection, sorted(place for mine in lists.values() for place in islice(heapq.merge(*mine), most)))
 
     def window(

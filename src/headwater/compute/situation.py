@@ -125,6 +125,8 @@ class Facts:
     """Why an engine starts nothing now, by engine."""
     residency: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The tags that sites carry."""
+    spent: Mapping[str, str] = field(default_factory=dict)
+    """What those wait for whose organisation has spent its budget, by organisation."""
     sums: Sums | None = None
     """What active jobs hold in all, where that is counted as they come and go."""
 

@@ -24,6 +24,8 @@ def command(
 def submit(
     site: Platform,
     described: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[str, str], Resources]],
+    *,
+    organisation: str = "city",
     engine: str = "local",
 ) -> str:
     """Submit a graph and return its id."""
@@ -34,7 +36,7 @@ def submit(
         before = {*needs, *(value.split(".")[0] for value in inputs.values())}
         spec = Spec(argv=argv, params={}, inputs=given, resources=resources, outputs=outputs)
         new.append(NewJob(id=f"{graph}.{name}", name=name, spec=spec, engine=engine, needs=frozenset(f"{graph}.{one}" for one in before)))
-    site.db.write(lambda connection: jobs.submit(connection, graph, new, organisation="city", actor=SYSTEM, at=site.clock.now()))
+    site.db.write(lambda connection: jobs.submit(connection, graph, new, organisation=organisation, actor=SYSTEM, at=site.clock.now()))
     return graph
 
 
