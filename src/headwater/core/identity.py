@@ -38,6 +38,9 @@ class Permission(StrEnum):
     COMPUTE_READ = "compute.read"
     COMPUTE_CANCEL = "compute.cancel"
     COMPUTE_QUOTA = "compute.quota"
+    COMPUTE_SITES = "compute.sites"
+    USAGE_READ = "usage.read"
+    SETTLEMENT_MANAGE = "settlement.manage"
     ARTIFACTS_READ = "artifacts.read"
     MODELS_READ = "models.read"
     MODELS_PREDICT = "models.predict"
@@ -69,6 +72,8 @@ ROLES: dict[str, frozenset[Permission]] = {
     | {
         Permission.COMPUTE_CANCEL,
         Permission.COMPUTE_QUOTA,
+        Permission.COMPUTE_SITES,
+        Permission.SETTLEMENT_MANAGE,
         Permission.MODELS_RETIRE,
         Permission.LEDGER_READ,
         Permission.METRICS_READ,

@@ -24,9 +24,9 @@ SHORTEST, LONGEST = 15, 256
 """Characters. NIST SP 800-63B-4, section 3.1.1.2: at least 15 where the password is all that is asked for."""
 FEWEST_DIFFERENT = 6
 ITERATIONS, LANES, MEMORY_KIB = 2, 1, 19 * 1024
-"""OWASP's Password Storage Cheat Sheet. One lane: with several, OpenSSL's threads can wait for ever."""
+"""OWASP's Password Storage Cheat Sheet. One lane: with several, OpenSSL's threads can wait for one another for ever."""
 _AT_ONCE, _PRESENT = threading.BoundedSemaphore(2), threading.BoundedSemaphore(8)
-"""Each takes 19 MiB and a core: more at once, and a long queue, would let strangers fill the memory and keep every worker busy."""
+"""Each comparison takes 19 MiB and a core: more at once, or a long queue, would let strangers fill the memory and keep all workers busy."""
 
 passwords = Table(
     "password",

@@ -81,9 +81,28 @@ class Settings(BaseSettings):
     slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
     slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
+    ray_url: str = Field("", description="Address of a Ray cluster's dashboard, `http(s)://host:port`; empty means no Ray.")
+    ray_token_file: str = Field("", description="File with the Ray cluster's token, read anew for each request; empty means none.")
+    ray_folder: str = Field("", description="Folder for jobs that Ray's nodes see at the same path; empty means one in the data folder.")
+    kubernetes: bool = Field(False, description="Use a Kubernetes cluster as an engine.")
+    kubernetes_kubeconfig: str = Field(
+        "", description="Kubeconfig file; empty means the service account of the pod that the server runs in."
+    )
+    kubernetes_namespace: str = Field("", description="Namespace that jobs go to; empty means the kubeconfig's, or the server's own.")
+    kubernetes_queue: str = Field("", description="Kueue's local queue that admits jobs; empty means that they start without Kueue.")
+    kubernetes_image: str = Field("", description="Image that jobs run in; its `python3` has Headwater installed.")
+    kubernetes_claim: str = Field("", description="Persistent volume claim with the folder for jobs, which many nodes may mount.")
+    kubernetes_folder: str = Field("", description="Where the root of the claim's volume is here; empty means the data folder.")
+    kubernetes_launch_s: float = Field(300.0, gt=0, description="Seconds that a pod gets to be placed and to pull its image.")
+    skypilot: dict[str, Any] = Field(
+        default_factory=dict, description="Use a SkyPilot API server as an engine: the table of docs/skypilot.md; empty means none."
+    )
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",
+    )
+    site_lost_s: float = Field(
+        60.0, ge=1, le=86400, description="Seconds without an answer after which a site is lost, and its jobs go elsewhere where they may."
     )
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
@@ -92,6 +111,9 @@ class Settings(BaseSettings):
         "fifo", description="Scheduling policy: a shipped one's name (`headwater twin policies`), or a file, read again when it changes."
     )
     stop_grace_s: float = Field(5.0, ge=0, le=3600, description="Seconds that a job which is to stop gets to write a checkpoint.")
+    stage_cache_gib: float = Field(
+        16.0, ge=0, description="Inputs of jobs that each engine's folder keeps for later jobs; the longest unused go first."
+    )
     upload_max_bytes: int = Field(64 << 20, gt=0, description="Largest request body that the server takes.")
     store_max_bytes: int = Field(16 << 30, gt=0, description="Largest single artifact that the store takes.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log events that are written.")

@@ -41,6 +41,8 @@ MENU = (
     Entry(key="queue", path="/queue", permission=Permission.COMPUTE_READ),
     Entry(key="sites", path="/sites", permission=Permission.COMPUTE_READ),
     Entry(key="quotas", path="/quotas", permission=Permission.COMPUTE_READ),
+    Entry(key="usage", path="/usage", permission=Permission.USAGE_READ),
+    Entry(key="settlement", path="/settlement", permission=Permission.SETTLEMENT_MANAGE),
     Entry(key="datasets", path="/datasets", permission=Permission.DATA_READ),
     Entry(key="opening", path="/data/plan", permission=Permission.DATA_READ),
     Entry(key="desk", path="/data/desk", permission=Permission.DATA_READ),

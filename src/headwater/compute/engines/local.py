@@ -18,11 +18,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from headwater.compute import checkpoints
 from headwater.compute.engines import attempt, leftovers, sandbox
 from headwater.compute.engines.devices import visible_devices
 from headwater.compute.engines.doorbell import Doorbell
-from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Work
+from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, SiteOptions, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, Unavailable
 from headwater.core.platform import Platform
 from headwater.core.settings import Settings
@@ -344,21 +346,33 @@ def memory_gib() -> float:
     return min(sizes) / GIB
 
 
-def _open(platform: Platform) -> LocalEngine:
+class LocalOptions(SiteOptions):
+    """What a site on this machine may give to jobs: a share of its CPUs and memory that nobody else is given."""
+
+    cpus: float = Field(gt=0, le=4096)
+    memory_gib: float = Field(gt=0, le=65536)
+    accelerators: dict[str, int] = Field(default_factory=dict)
+
+
+def _open_site(platform: Platform, name: str, options: LocalOptions) -> LocalEngine:
+    whole = Capacity(cpus=options.cpus, memory_gib=options.memory_gib, accelerators=options.accelerators)
+    return _opened(platform, name, platform.settings.data_folder / "sites" / name, whole)
+
+
+def _opened(platform: Platform, name: str, root: Path, whole: Capacity) -> LocalEngine:
+    settings = platform.settings
+    hidden = sandbox.private(settings) if settings.isolation == "bubblewrap" else ()
     try:
-        settings = platform.settings
-        hidden = sandbox.private(settings) if settings.isolation == "bubblewrap" else ()
-        return LocalEngine(
-            root=settings.data_folder / "jobs",
-            store=platform.store,
-            capacity=capacity_of(settings),
-            grace_s=settings.stop_grace_s,
-            hidden=hidden,
-        )
+        engine = LocalEngine(root=root, store=platform.store, capacity=whole, grace_s=settings.stop_grace_s, hidden=hidden)
     except OSError as error:
-        raise Unavailable(
-            f"The folder for jobs cannot be used: {error.strerror}.", "Check its rights.", where=str(platform.settings.data_folder)
-        ) from error
+        raise Unavailable(f"The folder for jobs cannot be used: {error.strerror}.", "Check its rights.", where=str(root)) from error
+    engine.name = name
+    return engine
 
 
-LOCAL = EngineFactory(name="local", open=_open)
+LOCAL = EngineFactory(
+    name="local",
+    open=lambda platform: _opened(platform, "local", platform.settings.data_folder / "jobs", capacity_of(platform.settings)),
+    options=LocalOptions,
+    site=_open_site,
+)

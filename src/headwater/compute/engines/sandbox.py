@@ -32,12 +32,13 @@ def private(settings: Settings) -> tuple[Path, ...]:
 def shut_in(argv: Sequence[str], *, folder: Path, hidden: Sequence[Path], kept: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return a command that runs `argv` in `folder` with each of `hidden` empty but for `folder` and what is `kept` of it."""
     opened = [part for path in (folder, *kept) for part in ("--bind", str(path), str(path))]
+    shared = ("--ro-bind", str(folder / "inputs"), str(folder / "inputs"))  # their bytes are other jobs' inputs too
     apart = ("--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-drop", "ALL")
     seen = ("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc")
     masked = [
         part for one in hidden if one.exists() for part in (("--tmpfs", str(one)) if one.is_dir() else ("--ro-bind", "/dev/null", str(one)))
     ]
-    return (PROGRAM, *apart, *seen, *masked, *opened, "--chdir", str(folder), "--", *argv)
+    return (PROGRAM, *apart, *seen, *masked, *opened, *shared, "--chdir", str(folder), "--", *argv)
 
 
 def check() -> None:

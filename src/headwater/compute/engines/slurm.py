@@ -187,7 +187,7 @@ class SlurmEngine:
         number = _number(folder)
         if number is None:
             return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
-        job = self._job(number)
+        job = self._job(number, key)
         if job is None:
             return ended or attempt.RUNNING
         if job.state in ACTIVE and ended is not None and job.preempted:
@@ -217,8 +217,11 @@ class SlurmEngine:
         if job.state == "PENDING" or time.time() - asked_s > 2 * GRACE_S:
             self._cancel(job.id)
 
-    def _job(self, number: int) -> SlurmJob | None:
-        """Return a job as Slurm tells it, LOST in state where it has forgotten it; None while the controller does not answer."""
+    def _job(self, number: int, key: str) -> SlurmJob | None:
+        """Return an attempt's job as Slurm tells it, FORGOTTEN where it does not know it; None while the controller does not answer.
+
+        A controller that was killed before it had saved its state forgets its last jobs, and gives their numbers to others.
+        """
         if time.monotonic() - self._seen_s > LIST_S:
             try:
                 self._seen = {job.id: job for job in self._client.jobs()}
@@ -226,7 +229,8 @@ class SlurmEngine:
             except HeadwaterError as error:
                 log.warning("slurm.unavailable", error=str(error))
                 return None
-        return self._seen.get(number, SlurmJob(id=number, name="", state="FORGOTTEN"))
+        found = self._seen.get(number)
+        return found if found is not None and found.name == self._prefix + key else SlurmJob(id=number, name="", state="FORGOTTEN")
 
     def cancel(self, key: str) -> None:
         """Ask the attempt to end: its runner sees the file; one that has not begun is cancelled in Slurm."""
@@ -235,7 +239,7 @@ class SlurmEngine:
             return
         number = _number(folder)
         self._seen_s = -math.inf
-        if number is not None and (job := self._job(number)) is not None and job.state in ACTIVE:
+        if number is not None and (job := self._job(number, key)) is not None and job.state in ACTIVE:
             self._press(folder, job)
 
     def _cancel(self, number: int) -> None:

@@ -7,8 +7,8 @@ from alembic import op
 
 from headwater.core.db import UtcTime
 
-revision = "0007"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:
