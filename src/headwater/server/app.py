@@ -21,6 +21,7 @@ from headwater.core.platform import Platform
 from headwater.server import guard, openapi, problems
 from headwater.server.console import Pages
 from headwater.server.metrics import Metrics
+from headwater.server.oidc import people
 
 if TYPE_CHECKING:
     from headwater.compute.dispatcher import Dispatcher
@@ -49,7 +50,8 @@ TAGS = [
 
 
 def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> FastAPI:
-    """Return the application of an open platform; routes that change jobs wake the dispatcher, where one runs here."""
+    """Return the application of an open platform; routes that change jobs wake the dispatcher, where one runs here. Raises BadInput."""
+    people.check(platform.settings)
     app = FastAPI(
         title="Headwater",
         version=__version__,

@@ -6,6 +6,7 @@ import shutil
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -260,6 +261,20 @@ def test_nobody_takes_over_an_account_of_the_same_name(openid: OpenId, person: T
     assert me["id"] != city.found()
 
 
+def test_an_organisation_that_is_not_here_is_named(city: Platform, openid: OpenId) -> None:
+    told = {"oidc_organisation_claim": "department"}
+    elsewhere = create_app(replace(city, settings=city.settings.model_copy(update=told)))
+    answers = []
+    for department in ({}, {"department": "city/nowhere"}, {"department": "city/haidian"}):
+        openid.person = {"sub": "u-2", "preferred_username": "zhao.min", "groups": ["engineers"]} | department
+        client = browser(elsewhere)
+        answers.append((sign_in(client), client))
+    assert [one.status_code for one, _ in answers] == [403, 404, 200]
+    assert "The provider says nothing of your organisation (department)." in answers[0][0].text
+    assert "There is no organisation city/nowhere." in answers[1][0].text
+    assert answers[2][1].get("/api/me").json()["organisation"] == "city/haidian"
+
+
 def test_a_path_to_go_on_to_never_leaves_the_site(person: TestClient) -> None:
     assert "content=\"0; url='/'\"" in sign_in(person, "//evil.example/").text
     assert "content=\"0; url='/runs?x=%27>'\"" in sign_in(person, "/runs%3Fx%3D'%3E").text.replace("&gt;", ">")
@@ -271,5 +286,8 @@ def test_a_mapping_that_names_no_role_is_refused(tmp_path: Path) -> None:
     wrong = settings.load(data_folder=tmp_path, oidc_roles={"engineers": "wizard@city"})
     with pytest.raises(BadInput, match="oidc_roles.engineers: 'wizard@city' is no role"):
         people.mapping(wrong)
+    nameless = settings.load(data_folder=tmp_path, oidc_issuer="https://id.example")
+    with pytest.raises(BadInput, match="Set oidc_client_id"):
+        people.check(nameless)
     with pytest.raises(BadInput, match="oidc_issuer"):
         settings.load(data_folder=tmp_path, oidc_issuer="http://id.example")

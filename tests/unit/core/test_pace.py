@@ -51,12 +51,14 @@ def test_no_more_callers_are_remembered_than_there_is_room_for() -> None:
 
 
 def test_failures_beyond_the_free_ones_double_the_wait_up_to_a_quarter_of_an_hour() -> None:
-    backoff, now_s, waits = Backoff(), 0.0, []
-    for _ in range(16):
-        assert backoff.attempt({"a": 3}, now_s) == 0
-        waits.append(backoff.attempt({"a": 3}, now_s) if len(waits) >= 2 else backoff.attempt({"other": 99}, now_s))
+    backoff, now_s = Backoff(), 0.0
+    assert [backoff.attempt({"a": 3}, now_s) for _ in range(3)] == [0, 0, 0]
+    waits = []
+    for _ in range(14):
+        waits.append(backoff.attempt({"a": 3}, now_s))
         now_s += waits[-1]
-    assert waits[:6] == [0, 0, 1, 2, 4, 8]
+        assert backoff.attempt({"a": 3}, now_s) == 0
+    assert waits[:5] == [1, 2, 4, 8, 16]
     assert waits[-1] == pace.LONGEST_WAIT_S
 
 

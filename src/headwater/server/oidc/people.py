@@ -54,10 +54,17 @@ def mapping(settings: Settings) -> Mapping[str, Role]:
     return found
 
 
+def check(settings: Settings) -> None:
+    """Raise BadInput where a provider is set and what goes with it is not, or is wrong: at the start, not at someone's sign-in."""
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        raise BadInput("A provider is set without this platform's name there.", "Set oidc_client_id.", where="oidc_client_id")
+    mapping(settings)
+
+
 def vouched(connection: Connection, settings: Settings, claims: Mapping[str, Any], *, now: datetime) -> str:
     """Return the id of the person whom checked claims are about, made if need be, with the roles that their groups give now.
 
-    Raises Refused where the claims name no organisation that is here.
+    Raises Refused where the claims name no organisation, NotFound where it, or one that a group gives a role in, is not here.
     """
     issuer, subject = settings.oidc_issuer, str(claims["sub"])
     query = select(known.c.person).where(known.c.issuer == issuer, known.c.subject == subject)

@@ -67,7 +67,7 @@ async def done(
     platform = _configured(request)
     try:
         session, to = await run_in_threadpool(_finish, request, platform, state, code, error, iss)
-    except (NotSignedIn, Refused, Unavailable) as wrong:
+    except (NotSignedIn, Refused, NotFound, Unavailable) as wrong:
         response = await run_in_threadpool(sign_in.page, request, wrong=wrong)
     else:
         response = await sign_in.signed_in(request, session, web.page(request, "server/signed_in.html", to=to.replace("'", "%27")))
@@ -89,7 +89,7 @@ def _begin(request: Request, platform: Platform, to: str) -> tuple[str, Secret]:
 
 
 def _finish(request: Request, platform: Platform, state: str, code: str, error: str, issuer: str) -> tuple[str, str]:
-    """Return a session token and where to go on to. Raises NotSignedIn, Refused, Unavailable."""
+    """Return a session token and where to go on to. Raises NotSignedIn, Refused, NotFound, Unavailable."""
     settings, now = platform.settings, platform.clock.now()
     secret = Secret(request.cookies.get(COOKIE, ""))
     if not secret.text or not hmac.compare_digest(state.encode(), secret.state.encode()):
