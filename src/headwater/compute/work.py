@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from headwater.core.errors import HeadwaterError
 from headwater.core.steps import Resources
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB. None is not measured."""
+    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB, joules. None is not measured."""
 
     wall_s: float | None = None
     cpu_s: float | None = None
     peak_memory_gib: float | None = None
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,9 @@ class Work:
     environment: Mapping[str, str] = field(default_factory=dict)
     devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Indices of the accelerators that are this attempt's own, by chip."""
+    person: str = ""
+    """Name of who handed the job in, for engines that start it as them."""
+    organisation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +140,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of what this instance holds; attempts under way go on."""
+        ...
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """An engine that can be given many attempts at once for less than one by one."""
+
+    def submit_all(self, works: Sequence[Work]) -> Mapping[str, HeadwaterError]:
+        """Start attempts, each as `submit` does, and return the errors of those that cannot be started, by key."""
         ...
 
 

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
     slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
+    slurm_jwt_key: str = Field("", description="File with Slurm's own key, to sign short-lived tokens with instead of a token file.")
+    slurm_users: dict[str, str] = Field(
+        default_factory=dict,
+        description="Unix account by a person's name or an organisation's path, such as {city = '{person}'}; none: all jobs as one user.",
+    )
+    slurm_accounting: bool = Field(False, description="Take what a job used from Slurm's accounting, and an end that Slurm has forgotten.")
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",

@@ -13,8 +13,9 @@ import pytest
 from tests import slurm
 from tests.slurm import Cluster, free_ports
 
-from headwater.compute.engines.slurm import SlurmEngine
-from headwater.compute.engines.slurm_client import RestClient
+from headwater.compute.engines.slurm_engine import SlurmEngine
+from headwater.compute.engines.slurm_rest import RestClient
+from headwater.compute.engines.slurm_users import Tokens
 from headwater.compute.work import Observation, Phase, Reason, Work
 from headwater.core.errors import BadInput, Unavailable
 from headwater.core.steps import Resources
@@ -29,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def opened(cluster: Cluster, folder: Path, partition: str = "main") -> SlurmEngine:
-    client = RestClient(cluster.url, user="root", token_file=cluster.token_file)
+    client = RestClient(cluster.url, Tokens("root", file=cluster.token_file))
     store = Store(str(folder / "artifacts"), max_bytes=1 << 20)
     return SlurmEngine(root=folder / "jobs", store=store, client=client, partition=partition)
 
@@ -172,13 +173,13 @@ def test_a_job_whose_node_dies_is_lost(engine: SlurmEngine, cluster: Cluster) ->
 
 def test_a_controller_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="slurmrestd does not answer"):
-        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}")
+        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}", Tokens())
 
 
 def test_a_token_that_is_refused_is_said_so(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("SLURM_JWT=nonsense")
     with pytest.raises(Unavailable, match="token"):
-        RestClient(cluster.url, user="root", token_file=tmp_path / "token").nodes()
+        RestClient(cluster.url, Tokens("root", file=tmp_path / "token")).nodes()
 
 
 def until_text(path: Path) -> str:

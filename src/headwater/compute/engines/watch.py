@@ -21,7 +21,7 @@ from headwater.compute.engines.process_tree import Meter, Tree, read_process
 
 TYPE_CHECKING = False  # typing takes longer to import than all the rest, and a runner has no use for it
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from typing import Any, NoReturn
 
 TICK_S = 0.1
@@ -324,8 +324,8 @@ def ring(bell: str) -> None:
         pass
 
 
-def main(folder: str, handed: int | None) -> int:
-    """Run the attempt in a folder; the exit status is 0 also where another has it already."""
+def main(folder: str, handed: int | None, more: Mapping[str, str] | None = None) -> int:
+    """Run the attempt in a folder, with more environment; the exit status is 0 also where another has it already."""
     os.chdir(folder)
     lock = claim(handed)
     if lock is None:
@@ -336,6 +336,7 @@ def main(folder: str, handed: int | None) -> int:
     reserved = reserve("exit.json.part", EXIT_BYTES)
     with open("work.json", encoding="utf-8") as file:
         work = json.load(file)
+    work["environment"].update(more or {})
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     runner = Runner(work)
     runner.run()
