@@ -32,7 +32,8 @@ from headwater.compute.deciding import Decision, Heard, Verdict
 from headwater.compute.figures import Times
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, Work
+from headwater.compute.work import Capacity, Engine, EngineFactory, Observation, Phase, Reason, TakesMany, Work, handed_to
+from headwater.core import identity
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
@@ -172,20 +173,25 @@ class Dispatcher:
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work` on a worker thread, once at a time for each job."""
+        self._all_in_background([job], lambda free: work(free[0]))
+
+    def _all_in_background(self, group: Sequence[Job], work: Callable[[Sequence[Job]], None]) -> None:
+        """Run `work` on a worker thread with those jobs that no other thread works on."""
         with self._busy_lock:
-            if job.id in self._busy:
-                return
-            self._busy.add(job.id)
+            free = [job for job in group if job.id not in self._busy]
+            self._busy |= {job.id for job in free}
+        if not free:
+            return
 
         def guarded() -> None:
             try:
-                work(job)
+                work(free)
             except Exception:  # a worker's fault must not take the job's record with it: the next turn tries again
-                log.exception("dispatcher.work_failed", job=job.id)
+                log.exception("dispatcher.work_failed", jobs=[job.id for job in free])
                 self._stopping.wait(LONGEST_REST_S)
             finally:
                 with self._busy_lock:
-                    self._busy.discard(job.id)
+                    self._busy -= {job.id for job in free}
                 self._wake.set()
 
         with contextlib.suppress(RuntimeError):  # the pool is closing: the job is found again at the next start
@@ -210,7 +216,7 @@ class Dispatcher:
             self._cancelled.add(job.key)
             self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
         elif seen.phase is Phase.UNKNOWN:
-            self._in_background(job, self._launch)
+            self._all_in_background([job], self._launch)
         elif job.state is State.STARTING:
             self._change(job, State.RUNNING, reason=job.reason)
 
@@ -248,9 +254,7 @@ class Dispatcher:
         if started:
             with self.platform.db.read() as connection:
                 fresh = [jobs.get(connection, job) for job in started]
-            for job in fresh:
-                if job.state is State.STARTING:
-                    self._in_background(job, self._launch)
+            self._launch_in_background([job for job in fresh if job.state is State.STARTING])
         if len(started) >= self.judge.window or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
@@ -285,16 +289,31 @@ class Dispatcher:
         )
         return devices
 
-    def _launch(self, job: Job) -> None:
-        try:
-            with self.platform.db.read() as connection:
-                inputs = resolve(connection, job)
-            self.engines[job.engine].submit(self._work(job, inputs))
-        except HeadwaterError as error:
-            log.warning("job.not_started", job=job.id, error=str(error))
-            self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
+    def _launch_in_background(self, started: Sequence[Job]) -> None:
+        """Hand jobs to their engines: one by one, or together to an engine that takes many."""
+        for name in sorted({job.engine for job in started}):
+            group = [job for job in started if job.engine == name]
+            parts = [group] if isinstance(self.engines[name], TakesMany) else [[job] for job in group]
+            for part in parts:
+                self._all_in_background(part, self._launch)
 
-    def _work(self, job: Job, inputs: Mapping[str, str]) -> Work:
+    def _launch(self, group: Sequence[Job]) -> None:
+        """Hand jobs of one engine to it."""
+        works: list[Work] = []
+        failed: dict[str, HeadwaterError] = {}
+        for job in group:
+            try:
+                with self.platform.db.read() as connection:
+                    works.append(self._work(connection, job, resolve(connection, job)))
+            except HeadwaterError as error:
+                failed[job.key] = error
+        failed |= handed_to(self.engines[group[0].engine], works)
+        for job in group:
+            if (why := failed.get(job.key)) is not None:
+                log.warning("job.not_started", job=job.id, error=str(why))
+                self._change(job, State.FAILED, reason=f"could not be started: {why.what}", error=_as_json(why))
+
+    def _work(self, connection: Connection, job: Job, inputs: Mapping[str, str]) -> Work:
         kept = checkpoints.folder_for(self.platform, job)
         task = {
             "step": job.spec.step,
@@ -315,6 +334,8 @@ class Dispatcher:
             resources=job.spec.resources,
             environment={checkpoints.VARIABLE: str(kept)} if kept else {},
             devices=job.devices or {},
+            person=identity.name_of(connection, job.submitted_by),
+            organisation=job.organisation,
         )
 
     def _end(self, job: Job, seen: Observation) -> None:

@@ -152,6 +152,19 @@ class TakesMany(Protocol):
         ...
 
 
+def handed_to(engine: Engine, works: Sequence[Work]) -> dict[str, HeadwaterError]:
+    """Hand attempts to an engine, and return the errors of those that could not be started, by key."""
+    if isinstance(engine, TakesMany) and len(works) > 1:
+        return dict(engine.submit_all(works))
+    failed: dict[str, HeadwaterError] = {}
+    for work in works:
+        try:
+            engine.submit(work)
+        except HeadwaterError as error:
+            failed[work.key] = error
+    return failed
+
+
 class SiteOptions(BaseModel):
     """Base of what a registered site may state about its engine: unknown keys are refused."""
 
