@@ -39,33 +39,27 @@ def accounted_of(text: str) -> dict[str, Accounted]:
 
 
 def accounted_in(told: Mapping[str, Any]) -> Accounted:
-    """Return what a job of slurmdb's JSON says. Elapsed and CPU seconds come in parts."""
-    state = told.get("state") or {}
+    """Return what a job of slurmdb's JSON says: CPU time, peak memory and energy stand with its steps."""
+    state, time, steps = told.get("state") or {}, told.get("time") or {}, told.get("steps") or ()
     known = next(iter(states(state.get("current") if isinstance(state, Mapping) else state)), "UNKNOWN")
-    time = told.get("time") or {}
-    total = time.get("total") or {}
-    peaks = [one.get("count") for step in told.get("steps") or () for one in _most_used(step) if one.get("type") == "mem"]
-    energy = [one.get("count") for step in told.get("steps") or () for one in _consumed(step) if one.get("type") == "energy"]
+    cpu = [(step.get("time") or {}).get("total") or {} for step in steps]
     return Accounted(
         state=known,
         ended=known not in UNDER_WAY,
         usage=Usage(
             wall_s=float(number(time.get("elapsed"))),
-            cpu_s=number(total.get("seconds")) + number(total.get("microseconds")) / 1e6,
-            peak_memory_gib=_most(number(peak) / GIB for peak in peaks),
-            energy_j=_most(float(number(one)) for one in energy),
+            cpu_s=sum(number(one.get("seconds")) + number(one.get("microseconds")) / 1e6 for one in cpu),
+            peak_memory_gib=_most(count / GIB for step in steps for count in _counts(step, "requested", "max", "mem")),
+            energy_j=_most(count for step in steps for count in _counts(step, "consumed", "total", "energy")),
         ),
     )
 
 
-def _most_used(step: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    requested = (step.get("tres") or {}).get("requested") or {}
-    return requested.get("max") or ()
-
-
-def _consumed(step: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    consumed = (step.get("tres") or {}).get("consumed") or {}
-    return (consumed.get("total") or ()) if isinstance(consumed, Mapping) else ()
+def _counts(step: Mapping[str, Any], part: str, which: str, kind: str) -> list[float]:
+    """Return what a step requested or consumed of a kind of resource."""
+    told = (step.get("tres") or {}).get(part) or {}
+    rows = told.get(which) if isinstance(told, Mapping) else None
+    return [float(number(row.get("count"))) for row in rows or () if row.get("type") == kind]
 
 
 def _seconds(text: str) -> float | None:

@@ -74,9 +74,9 @@ class Bills:
 
 
 def _over(told: Usage, measured: Usage) -> Usage:
-    """Return the accounting's figures, and the runner's where it has none: peak memory of a job that ended before the first sample."""
+    """Return the accounting's figures, and the runner's where it has none: it counts whole seconds, and samples memory now and then."""
     return Usage(
-        wall_s=told.wall_s if told.wall_s is not None else measured.wall_s,
+        wall_s=told.wall_s or measured.wall_s,
         cpu_s=told.cpu_s if told.cpu_s is not None else measured.cpu_s,
         peak_memory_gib=told.peak_memory_gib if told.peak_memory_gib is not None else measured.peak_memory_gib,
         energy_j=told.energy_j,

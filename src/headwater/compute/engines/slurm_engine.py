@@ -275,11 +275,13 @@ class SlurmEngine:
         """Return what became of a job that Slurm says has ended, or has forgotten: then its accounting is asked."""
         if job.state == "FORGOTTEN" and self._bills is not None:
             job = replace(job, state=self._bills.state(job.id) or job.state)
+        folder = self.folder(key)
+        began, asked = (folder / "runner.json").exists(), (folder / "cancel").exists()
+        if job.state == "FORGOTTEN" and asked and not began:
+            job = replace(job, state="CANCELLED")  # Slurm keeps no record of an element that was cancelled while it waited
         waited_s = time.monotonic() - self._ended_s.setdefault(key, time.monotonic())
         if told is None and waited_s < SETTLE_S and job.state not in ENDINGS:
             return attempt.RUNNING
-        folder = self.folder(key)
-        began, asked = (folder / "runner.json").exists(), (folder / "cancel").exists()
         seen = ending(job, began=began, asked=asked, log=_slurm_log(folder))
         return seen if told is None else replace(seen, exit_code=told.exit_code, usage=told.usage)
 
