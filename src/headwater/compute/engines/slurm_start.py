@@ -9,7 +9,6 @@ indices are claimed by locks in a folder of this node, held until the last proce
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
 
@@ -62,8 +61,9 @@ def attempt_in(folder: str) -> str:
     """Return the attempt's folder, given it or an array's."""
     if "SLURM_ARRAY_TASK_ID" not in os.environ:
         return folder
-    with open(os.path.join(folder, "index.json"), encoding="utf-8") as file:
-        key = json.load(file)["keys"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    from headwater.compute.engines import plain_json
+
+    key = plain_json.read(os.path.join(folder, "index.json"))["keys"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
     return os.path.join(os.path.dirname(os.path.dirname(folder)), key)
 
 
@@ -71,12 +71,11 @@ def main(folder: str) -> int:
     """Show the job its devices and be its runner."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(here))))
-    from headwater.compute.engines import watch
+    from headwater.compute.engines import plain_json, watch
     from headwater.compute.engines.devices import visible_devices
 
     folder = attempt_in(folder)
-    with open(os.path.join(folder, "work.json"), encoding="utf-8") as file:
-        gres = json.load(file)["gres"]
+    gres = plain_json.read(os.path.join(folder, "work.json"))["gres"]
     told = {name: value for name, value in os.environ.items() if name.startswith(("SLURM_", "SLURMD_"))}  # for srun inside the job
     return watch.main(folder, None, told | visible_devices(own_devices(gres)))
 
