@@ -56,7 +56,6 @@ SlurmctldTimeout=5
 {nodes}
 PartitionName=main Nodes=ALL Default=YES PriorityTier=10 MaxTime=INFINITE State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=100 PreemptMode=OFF MaxTime=INFINITE State=UP
-PartitionName=short Nodes=ALL PriorityTier=10 MaxTime=2 State=UP
 """
 ACCOUNTING = """
 AccountingStorageType=accounting_storage/slurmdbd
@@ -112,7 +111,9 @@ class Cluster:
         self.start_controller("-c")
         for node in NODES:
             self.start_node(node)
-        self._until(lambda: self.command("sinfo", "-h", "-o", "%T").split() == ["idle"], "idle nodes")
+        self.settle()
+        if self.accounting:
+            self._until(lambda: "127.0.0.1" in self.command("sacctmgr", "-n", "list", "cluster"), "controller in accounting")
         self.token_file.write_text(self.command("scontrol", "token", "username=root", "lifespan=7200"))
         self.start_rest()
 
@@ -120,6 +121,10 @@ class Cluster:
         """Start slurmctld; `-c` forgets what it knew."""
         self._run("slurmctld", "slurmctld", "-D", "-f", str(self.conf), *more)
         self._until(lambda: "UP" in self.command("scontrol", "ping"), "slurmctld")
+
+    def settle(self) -> None:
+        """Return once all nodes are idle."""
+        self._until(lambda: set(self.command("sinfo", "-h", "-o", "%T").split()) == {"idle"}, "idle nodes")
 
     def start_node(self, node: str) -> None:
         """Start the slurmd of a node."""

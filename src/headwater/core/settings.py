@@ -66,6 +66,7 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Unix account by a person's name or an organisation's path, such as {city = '{person}'}; none: all jobs as one user.",
     )
+    slurm_python: str = Field("", description="Python of Slurm's nodes, with Headwater in it; empty means the path of this one.")
     slurm_accounting: bool = Field(False, description="Take what a job used from Slurm's accounting, and an end that Slurm has forgotten.")
     sites_file: str = Field(
         "",

@@ -38,7 +38,7 @@ def ended(engine: SlurmEngine, key: str) -> Observation:
 
 
 def shell(key: str, script: str, **resources: object) -> Work:
-    return Work(key=key, argv=("/bin/sh", "-c", script), resources=Resources(memory_gib=0.1, **resources))  # type: ignore[arg-type]
+    return Work(key=key, argv=("/bin/sh", "-c", script), resources=Resources(**({"memory_gib": 0.1} | resources)))  # type: ignore[arg-type]
 
 
 def begun(engine: SlurmEngine, key: str) -> None:

@@ -28,6 +28,7 @@ class SlurmOptions(SiteOptions):
     partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
     users: dict[str, str] = Field(default_factory=dict, description="Unix account by a person's name or an organisation's path.")
+    python: str = Field("", description="Python of the nodes, with Headwater in it; empty means the path of this one.")
     accounting: bool = Field(False, description="Take what a job used from Slurm's accounting, and an end that Slurm has forgotten.")
 
 
@@ -55,6 +56,7 @@ def opened(platform: Platform, name: str, options: SlurmOptions) -> SlurmEngine:
         account=options.account,
         users=Users(options.users),
         accounting=options.accounting,
+        python=options.python,
     )
 
 

@@ -24,7 +24,7 @@ LAUNCH_FAILED = "launch failed"
 """How Slurm's reason begins for a job that it holds because a node could not launch it."""
 NEVER = frozenset({
     "AccountNotAllowed", "AccountingPolicy", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS",
-    "JobHeldAdmin", "PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed",
+    "PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed",
 })  # fmt: skip
 """Reasons for waiting that pass only where an operator changes something."""
 

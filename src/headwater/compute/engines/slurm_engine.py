@@ -65,12 +65,13 @@ class SlurmEngine:
         account: str = "",
         users: Users | None = None,
         accounting: bool = False,
+        python: str = "",
         stuck_s: float = STUCK_S,
     ) -> None:
         """Open the engine on a folder that the nodes share, and ask what there is. Raises Unavailable where Slurm does not answer.
 
-        With `users` each job is its person's own in Slurm; with `accounting` what it used is Slurm's figure. A job that waits for
-        what never comes is ended after `stuck_s`.
+        With `users` each job is its person's own in Slurm; with `accounting` what it used is Slurm's figure. `python` is the
+        interpreter of the nodes where it is not this one's path. A job that waits for what never comes is ended after `stuck_s`.
         """
         self.name = name
         self._users = users or Users({})
@@ -86,6 +87,7 @@ class SlurmEngine:
             self._root.chmod(0o711)
             self._bell.path.chmod(0o622)
         self._bills = Bills(client) if accounting else None
+        self._python = python or sys.executable
         self._stuck_s = stuck_s
         self._stuck_since_s: dict[str, float] = {}
         self._numbers: dict[str, str] = {}
@@ -151,7 +153,7 @@ class SlurmEngine:
 
     def _laid_out(self, folder: Path, work: Work, *, flush: bool) -> Submission | None:
         """Lay an attempt out and return what to ask for, None where it was submitted before."""
-        argv = work.argv or step_command(work, folder)
+        argv = work.argv or (self._python, *step_command(work, folder)[1:])
         asked = self._asked(work)
         attempt.make(folder)
         if _was_submitted(folder) or self._found_again(folder):
@@ -210,7 +212,7 @@ class SlurmEngine:
                 attempt.write_json(own / slurm_arrays.INTENT, place, flush=not elements)
         except OSError as error:
             raise attempt.cannot_write(error, folders[0]) from error
-        script = f"#!/bin/sh\nexec '{sys.executable}' -I -S '{START}' '{folder}'\n"
+        script = f"#!/bin/sh\nexec '{self._python}' -I -S '{START}' '{folder}'\n"
         named = replace(asked, name=name, script=script, folder=folder, log=folder / "slurm.log", elements=elements)
         last_try_s = time.monotonic() + PATIENCE_S
         while True:
