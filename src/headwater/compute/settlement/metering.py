@@ -123,9 +123,9 @@ def energy(accelerators: Mapping[str, int], seconds: float, facts: Site | None, 
     What the engine measured in joules goes first: of the whole nodes, as their meters tell.
     """
     if measured_j is not None and facts is not None and not isinstance(facts.power_usage_effectiveness, Unknown):
-        effectiveness = facts.power_usage_effectiveness.value
-        told = f"measured by the engine, times a power usage effectiveness of {effectiveness:g}"
-        return _with_carbon(measured_j * effectiveness / JOULES_A_KWH, facts, told)
+        times = facts.power_usage_effectiveness.value
+        told = f"measured by the engine, times a power usage effectiveness of {times:g}"
+        return _with_carbon(measured_j * times / JOULES_A_KWH, facts, told)
     if not accelerators:
         return Energy(basis="unknown: it held no accelerator, and what cores draw is not stated")
     if facts is None:
