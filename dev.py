@@ -31,6 +31,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 LEAST_PYTHON = (3, 11)
 SYSTEM_PACKAGES = ("postgresql", "chromium", "chromium-driver", "fonts-noto-cjk", "bubblewrap")
 SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "slurmrestd", "slurm-wlm-jwt-plugin", "munge")
+ACCOUNTING_PACKAGES = ("slurmdbd", "slurm-wlm-mysql-plugin", "mariadb-server")
 
 
 def main(arguments: list[str]) -> int:
@@ -226,12 +227,12 @@ def lock() -> int:
 def system() -> int:
     """Install what some tests use and pip cannot bring."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES + SLURM_PACKAGES)}")
+        say(f"This needs root and apt. Install by other means: {' '.join(SYSTEM_PACKAGES + SLURM_PACKAGES + ACCOUNTING_PACKAGES)}")
         return 3
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES, *SLURM_PACKAGES],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *SYSTEM_PACKAGES, *SLURM_PACKAGES, *ACCOUNTING_PACKAGES],
     ):
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:

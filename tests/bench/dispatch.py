@@ -87,7 +87,7 @@ class Admitting(Dispatcher):
         self.passes_s: list[float] = []
         self.decisions_s: list[float] = []
 
-    def _launch(self, job: Job) -> None:
+    def _launch(self, group: Sequence[Job]) -> None:
         pass
 
     def admit(self) -> int:

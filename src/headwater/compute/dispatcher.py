@@ -36,7 +36,8 @@ from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
 from headwater.compute.settlement import metering
 from headwater.compute.sites import ENGINES
-from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Staging, Work
+from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Staging, TakesMany, Work, handed_to
+from headwater.core import identity
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
@@ -261,23 +262,28 @@ class Dispatcher:
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work` on a worker thread, once at a time for each job."""
+        self._all_in_background([job], lambda free: work(free[0]))
+
+    def _all_in_background(self, group: Sequence[Job], work: Callable[[Sequence[Job]], None]) -> None:
+        """Run `work` on a worker thread with those jobs that no other thread works on."""
         with self._busy_lock:
-            if job.id in self._busy:
-                return
-            self._busy.add(job.id)
+            free = [job for job in group if job.id not in self._busy]
+            self._busy |= {job.id for job in free}
+        if not free:
+            return
 
         def guarded() -> None:
             try:
-                work(job)
+                work(free)
             except Unavailable as error:  # such as a database that is away: the next turn tries again
-                log.warning("dispatcher.work_failed", job=job.id, error=str(error))
+                log.warning("dispatcher.work_failed", jobs=[job.id for job in free], error=str(error))
                 self._stopping.wait(LONGEST_REST_S)
             except Exception:  # a worker's fault must not take the job's record with it: the next turn tries again
-                log.exception("dispatcher.work_failed", job=job.id)
+                log.exception("dispatcher.work_failed", jobs=[job.id for job in free])
                 self._stopping.wait(LONGEST_REST_S)
             finally:
                 with self._busy_lock:
-                    self._busy.discard(job.id)
+                    self._busy -= {job.id for job in free}
                 self._wake.set()
 
         with contextlib.suppress(RuntimeError):  # the pool is closing: the job is found again at the next start
@@ -309,7 +315,7 @@ class Dispatcher:
             self._cancelled.add(job.key)
             self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
         elif seen.phase is Phase.UNKNOWN:
-            self._in_background(job, self._launch)
+            self._all_in_background([job], self._launch)
         elif job.state is State.STARTING:
             self._change(job, State.RUNNING, reason=_why(job))
 
@@ -367,9 +373,7 @@ class Dispatcher:
         if started:
             with self.platform.db.read() as connection:
                 self.live.look(connection)
-            for job in self.live.on(started):
-                if job.state is State.STARTING:
-                    self._in_background(job, self._launch)
+            self._launch_in_background([job for job in self.live.on(started) if job.state is State.STARTING])
         if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
@@ -391,25 +395,33 @@ class Dispatcher:
         }
         return Move(job=job, to=State.STARTING, actor=SYSTEM, reason=decision.reason, values=values)
 
-    def _launch(self, job: Job) -> None:
-        try:
-            with self.platform.db.read() as connection:
-                inputs = resolve(connection, job)
-        except NotFound as error:
-            self._not_started(job, error)
-            return
+    def _launch_in_background(self, started: Sequence[Job]) -> None:
+        """Hand jobs to their engines: one by one, or together to an engine that takes many."""
+        engines = self.engines
+        for name in sorted({job.engine for job in started} & engines.keys()):
+            group = [job for job in started if job.engine == name]
+            for part in [group] if isinstance(engines[name], TakesMany) else [[job] for job in group]:
+                self._all_in_background(part, self._launch)
+
+    def _launch(self, group: Sequence[Job]) -> None:
+        """Hand jobs of one engine to it."""
+        works: list[Work] = []
+        failed: dict[str, HeadwaterError] = {}
+        with self.platform.db.read() as connection:
+            for job in group:
+                try:
+                    works.append(self._work(connection, job, resolve(connection, job)))
+                except HeadwaterError as error:
+                    failed[job.key] = error
         if self._lead.epoch is None:
-            return  # the leader starts it
-        try:
-            self.engines[job.engine].submit(self._work(job, inputs))
-        except HeadwaterError as error:
-            self._not_started(job, error)
+            return  # the leader starts them
+        failed |= handed_to(self.engines[group[0].engine], works)
+        for job in group:
+            if (why := failed.get(job.key)) is not None:
+                log.warning("job.not_started", job=job.id, error=str(why))
+                self._change(job, State.FAILED, reason=f"could not be started: {why.what}", error=_as_json(why))
 
-    def _not_started(self, job: Job, error: HeadwaterError) -> None:
-        log.warning("job.not_started", job=job.id, error=str(error))
-        self._change(job, State.FAILED, reason=f"could not be started: {error.what}", error=_as_json(error))
-
-    def _work(self, job: Job, inputs: Mapping[str, str]) -> Work:
+    def _work(self, connection: Connection, job: Job, inputs: Mapping[str, str]) -> Work:
         kept = checkpoints.folder_for(self.platform, job)
         task = {
             "step": job.spec.step,
@@ -431,6 +443,8 @@ class Dispatcher:
             environment={checkpoints.VARIABLE: str(kept)} if kept else {},
             devices=job.devices or {},
             staging=Staging(cache_bytes=int(self.platform.settings.stage_cache_gib * (1 << 30)), told=self._telling(job)),
+            person=identity.name_of(connection, job.submitted_by),
+            organisation=job.organisation,
         )
 
     def _telling(self, job: Job) -> Callable[[float], None]:

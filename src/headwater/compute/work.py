@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from headwater.core.errors import HeadwaterError
 from headwater.core.steps import Resources
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB. None is not measured."""
+    """What an attempt used, as measured by its engine: seconds of wall and CPU time, peak resident GiB, joules. None is not measured."""
 
     wall_s: float | None = None
     cpu_s: float | None = None
     peak_memory_gib: float | None = None
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,9 @@ class Work:
     devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Indices of the accelerators that are this attempt's own, by chip."""
     staging: Staging = Staging()
+    person: str = ""
+    """Name of who handed the job in, for engines that start it as them."""
+    organisation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +165,28 @@ class Remote(Protocol):
     def silent_s(self) -> float:
         """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered."""
         ...
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """An engine that can be given many attempts at once for less than one by one."""
+
+    def submit_all(self, works: Sequence[Work]) -> Mapping[str, HeadwaterError]:
+        """Start attempts, each as `submit` does, and return the errors of those that cannot be started, by key."""
+        ...
+
+
+def handed_to(engine: Engine, works: Sequence[Work]) -> dict[str, HeadwaterError]:
+    """Hand attempts to an engine, and return the errors of those that could not be started, by key."""
+    if isinstance(engine, TakesMany) and len(works) > 1:
+        return dict(engine.submit_all(works))
+    failed: dict[str, HeadwaterError] = {}
+    for work in works:
+        try:
+            engine.submit(work)
+        except HeadwaterError as error:
+            failed[work.key] = error
+    return failed
 
 
 class SiteOptions(BaseModel):

@@ -302,6 +302,11 @@ def note_use(connection: Connection, name: str, *, now: datetime) -> None:
     connection.execute(update(tokens).where(tokens.c.hash == name).values(used_at=now))
 
 
+def name_of(connection: Connection, person: str) -> str:
+    """Return a person's name, "" for one who is not known, such as the platform itself."""
+    return connection.execute(select(people.c.name).where(people.c.id == person)).scalar() or ""
+
+
 def load_actor(connection: Connection, person: str, *, now: datetime) -> Actor:
     """Return a person with the grants that hold at `now`. Raises NotFound."""
     row = connection.execute(select(people).where(people.c.id == person)).one_or_none()

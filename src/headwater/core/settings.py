@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     skypilot: dict[str, Any] = Field(
         default_factory=dict, description="Use a SkyPilot API server as an engine: the table of docs/skypilot.md; empty means none."
     )
+    slurm_jwt_key: str = Field("", description="File with Slurm's own key, to sign short-lived tokens with instead of a token file.")
+    slurm_users: dict[str, str] = Field(
+        default_factory=dict,
+        description="Unix account by a person's name or an organisation's path, such as {city = '{person}'}; none: all jobs as one user.",
+    )
+    slurm_python: str = Field("", description="Python of Slurm's nodes, with Headwater in it; empty means the path of this one.")
+    slurm_accounting: bool = Field(False, description="Take what a job used from Slurm's accounting, and an end that Slurm has forgotten.")
     sites_file: str = Field(
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",

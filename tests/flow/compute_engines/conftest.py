@@ -1,4 +1,4 @@
-"""A local engine in a fresh folder for each test, with nothing left behind."""
+"""A local engine in a fresh folder for each test, with nothing left behind; and a real Slurm for all of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from local_jobs import Jobs, processes_of
+from tests import slurm
+from tests.slurm import Cluster
 
 
 @pytest.fixture
@@ -22,3 +24,19 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
     while (left := processes_of(str(tmp_path))) and time.monotonic() < last_s:
         time.sleep(0.01)
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a Slurm without accounting."""
+    made = slurm.started(tmp_path_factory.mktemp("slurm"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a Slurm with accounting."""
+    made = slurm.started(tmp_path_factory.mktemp("accounting"), accounting=True)
+    yield made
+    made.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,6 +185,23 @@ def test_a_server_that_is_not_there_or_knows_us_not_is_said_so(server: SkyServer
         opened(server, url=f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(Unavailable, match="401"):
         opened(server, token="sky_stale")
+
+
+def test_a_real_server_that_has_no_cloud_fails_the_launch_and_leaves_nothing(server: SkyServer) -> None:
+    """Set SKY_TEST_URL to a SkyPilot API server without credentials, as `sky api start` makes one on a fresh machine."""
+    if "SKY_TEST_URL" not in os.environ:
+        pytest.skip("no SkyPilot API server: SKY_TEST_URL not set")
+    engine = opened(server, url=os.environ["SKY_TEST_URL"], token="none", launch_s=120)
+    engine.submit(shell("one", "true"))
+    (engine.folder("one") / "skypilot.json").unlink()
+    engine.submit(shell("one", "true"))
+    assert len(engine._client.launches(engine._cluster("one"))) == 1
+    seen = ended(engine, "one")
+    assert (seen.phase, seen.reason) == (Phase.LOST, Reason.NODE_LOST)
+    assert "ResourcesUnavailableError" in seen.message
+    assert engine._cluster("one") not in engine._client.clusters()
+    assert engine.sweep(()) == []
+    engine.close()
 
 
 def test_a_table_with_a_wrong_key_is_refused_with_the_keys_that_there_are(tmp_path: Path) -> None:

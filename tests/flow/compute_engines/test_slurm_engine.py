@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import slurm
+from slurm_jobs import begun, ended, kill_group, opened, shell, until, until_text
 from tests.slurm import Cluster, free_ports
 
-from headwater.compute.engines.slurm import SlurmEngine
-from headwater.compute.engines.slurm_client import RestClient
-from headwater.compute.work import Observation, Phase, Reason, Work
+from headwater.compute.engines.slurm_engine import SlurmEngine
+from headwater.compute.engines.slurm_rest import RestClient
+from headwater.compute.engines.slurm_users import Tokens
+from headwater.compute.work import Phase, Reason
 from headwater.core.errors import BadInput, Unavailable
-from headwater.core.steps import Resources
-from headwater.core.store import Store
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = slurm.started(tmp_path_factory.mktemp("slurm"))
-    yield made
-    made.stop()
-
-
-def opened(cluster: Cluster, folder: Path, partition: str = "main") -> SlurmEngine:
-    client = RestClient(cluster.url, user="root", token_file=cluster.token_file)
-    store = Store(str(folder / "artifacts"), max_bytes=1 << 20)
-    return SlurmEngine(root=folder / "jobs", store=store, client=client, partition=partition)
 
 
 @pytest.fixture
@@ -41,26 +24,6 @@ def engine(cluster: Cluster, tmp_path: Path) -> Iterator[SlurmEngine]:
     for key in made.sweep(()):
         until(made, key, lambda seen: seen.phase is not Phase.RUNNING)
     made.close()
-
-
-def until(engine: SlurmEngine, key: str, holds: Callable[[Observation], bool], most_s: float = 60.0) -> Observation:
-    last_s = time.monotonic() + most_s
-    while not holds(seen := engine.poll([key])[key]):
-        assert time.monotonic() < last_s, f"{key} stayed {seen}"
-        time.sleep(0.05)
-    return seen
-
-
-def ended(engine: SlurmEngine, key: str) -> Observation:
-    return until(engine, key, lambda seen: seen.phase is not Phase.RUNNING)
-
-
-def shell(key: str, script: str, **resources: object) -> Work:
-    return Work(key=key, argv=("/bin/sh", "-c", script), resources=Resources(memory_gib=0.1, **resources))  # type: ignore[arg-type]
-
-
-def begun(engine: SlurmEngine, key: str) -> None:
-    until(engine, key, lambda _: (engine.folder(key) / "runner.json").exists())
 
 
 def test_capacity_is_what_the_nodes_that_are_up_have_by_chip(engine: SlurmEngine) -> None:
@@ -172,25 +135,10 @@ def test_a_job_whose_node_dies_is_lost(engine: SlurmEngine, cluster: Cluster) ->
 
 def test_a_controller_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="slurmrestd does not answer"):
-        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}")
+        RestClient(f"http://127.0.0.1:{free_ports(1)[0]}", Tokens())
 
 
 def test_a_token_that_is_refused_is_said_so(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("SLURM_JWT=nonsense")
     with pytest.raises(Unavailable, match="token"):
-        RestClient(cluster.url, user="root", token_file=tmp_path / "token").nodes()
-
-
-def until_text(path: Path) -> str:
-    last_s = time.monotonic() + 20
-    while not (path.exists() and path.read_text().strip()):
-        assert time.monotonic() < last_s
-        time.sleep(0.05)
-    return path.read_text().strip()
-
-
-def kill_group(pid: int) -> None:
-    """Kill a runner and its job, as a machine that fails does."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    for one in (pid, *children):
-        os.kill(one, signal.SIGKILL)
+        RestClient(cluster.url, Tokens("root", file=tmp_path / "token")).nodes()

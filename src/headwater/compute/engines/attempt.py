@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -36,7 +37,7 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def lay_out(folder: Path, work: Work, store: Store) -> None:
+def lay_out(folder: Path, work: Work, store: Store, *, flush: bool = True) -> None:
     """Put inputs, `task.json`, `outputs/` and `tmp/` into an attempt's folder, which is emptied first.
 
     Raises BadInput for a bad name, what the store raises for an artifact, Unavailable where the disk refuses.
@@ -48,18 +49,20 @@ def lay_out(folder: Path, work: Work, store: Store) -> None:
             (folder / made).mkdir(mode=0o700)
         stage(store, folder.parent / CACHE, {folder / "inputs" / name: work.inputs[name] for name in names}, work.staging)
         if work.task is not None:
-            write_json(folder / "task.json", work.task)
+            write_json(folder / "task.json", work.task, flush=flush)
     except OSError as error:
         raise cannot_write(error, folder) from error
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all, flushed to the disk."""
+def write_json(path: Path, value: Mapping[str, Any], *, flush: bool = True) -> None:
+    """Write a JSON file whole or not at all, flushed to the disk; never through a link that a job has laid."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as file:
         json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
     part.replace(path)
 
 
@@ -104,7 +107,8 @@ def ask_to_end(folder: Path) -> bool:
     if not folder.is_dir() or (folder / "exit.json").exists():
         return False
     try:
-        (folder / "cancel").touch()
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(folder / "cancel", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise cannot_write(error, folder) from error
     return True

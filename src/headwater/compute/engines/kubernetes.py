@@ -28,6 +28,7 @@ from headwater.compute.engines.kubernetes_job import ATTEMPT_ANNOTATION, PLATFOR
 from headwater.compute.engines.kubernetes_nodes import Cluster, cluster_of, offer_of, within_quota
 from headwater.compute.engines.kubernetes_watch import Watched
 from headwater.compute.engines.local import GRACE_S, step_command
+from headwater.compute.engines.silence import Silence
 from headwater.compute.work import Capacity, Observation, Phase, Reason, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, Unavailable
 from headwater.core.store import Store
@@ -72,6 +73,7 @@ class KubernetesEngine:
         self._label = f"{PLATFORM_LABEL}={self._platform}"
         self._rung = threading.Event()
         self._since_s: dict[tuple[str, str], float] = {}
+        self._silence = Silence()
         self._cluster, self._capacity = self._counted()
         self._counted_s = time.monotonic()
         self._jobs = Watched(client, client.jobs_path(), self._label, changed=self._rung.set)
@@ -87,7 +89,8 @@ class KubernetesEngine:
         if time.monotonic() - self._counted_s > CAPACITY_S:
             self._counted_s = time.monotonic()
             try:
-                self._cluster, self._capacity = self._counted()
+                with self._silence.asking():
+                    self._cluster, self._capacity = self._counted()
             except HeadwaterError as error:
                 log.warning("kubernetes.unavailable", error=str(error))
         return self._capacity
@@ -97,6 +100,10 @@ class KubernetesEngine:
         if not self._place.queue:
             return cluster, cluster.capacity
         return cluster, within_quota(cluster, self._client.cluster_queue(self._place.queue))
+
+    def silent_s(self) -> float:
+        """Return for how many seconds Kubernetes has answered nothing."""
+        return self._silence.lasts_s()
 
     def folder(self, key: str) -> Path:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""

@@ -30,6 +30,7 @@ from headwater.compute.engines.local import GRACE_S, job_environment, step_comma
 from headwater.compute.engines.ray_client import GIB, RayClient, RayJob, Submission
 from headwater.compute.engines.ray_placing import Gang, capacity_of, gang_for, most_on_a_node
 from headwater.compute.engines.ray_start import LOST
+from headwater.compute.engines.silence import Silence
 from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Reason, SiteOptions, Work
 from headwater.core.errors import Conflict, HeadwaterError, Unavailable
 from headwater.core.platform import Platform
@@ -68,6 +69,7 @@ class RayEngine:
         self._store = store
         self._client = client
         self._prefix = f"hw-{hashlib.sha256(str(self._root).encode()).hexdigest()[:8]}-"
+        self._silence = Silence()
         self._nodes = self._client.nodes()
         self._nodes_s = time.monotonic()
         self._bell = Doorbell(self._root)
@@ -81,10 +83,15 @@ class RayEngine:
         if time.monotonic() - self._nodes_s > CAPACITY_S:
             self._nodes_s = time.monotonic()
             try:
-                self._nodes = self._client.nodes()
+                with self._silence.asking():
+                    self._nodes = self._client.nodes()
             except HeadwaterError as error:
                 log.warning("ray.unavailable", error=str(error))
         return capacity_of(self._nodes)
+
+    def silent_s(self) -> float:
+        """Return for how many seconds Ray has answered nothing."""
+        return self._silence.lasts_s()
 
     def folder(self, key: str) -> Path:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""
@@ -206,7 +213,8 @@ class RayEngine:
         """Return a job as Ray tells it, FORGOTTEN in state where it does not know it; None while Ray does not answer."""
         if time.monotonic() - self._seen_s > LIST_S:
             try:
-                self._seen = {job.id: job for job in self._client.jobs()}
+                with self._silence.asking():
+                    self._seen = {job.id: job for job in self._client.jobs()}
                 self._seen_s = time.monotonic()
                 self._delete_forgotten()
             except HeadwaterError as error:

@@ -6,6 +6,7 @@ Paths and fields are those of SkyPilot 0.14.1. Nothing is known of attempts here
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from headwater.core.errors import BadInput, HeadwaterError, NotFound, Unavailabl
 TIMEOUT_S = 60.0
 API_VERSION = "62"
 REQUEST_HEADER = "X-Skypilot-Request-ID"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 UNDER_WAY = frozenset({"PENDING", "WAITING", "RUNNING"})
 
 
@@ -63,7 +65,7 @@ class SkyClient:
         """Return why a request that has ended failed."""
         told = self._call("GET", "/api/get", params={"request_id": request}, failed_too=True).json()
         error = json.loads((told.get("detail") or told).get("error") or "null") or {}
-        return SkyFailure(type=str(error.get("type", "")), message=str(error.get("message", "it does not say why")))
+        return SkyFailure(type=str(error.get("type", "")), message=COLOURS.sub("", str(error.get("message", "it does not say why"))))
 
     def give_up(self, request: str) -> None:
         """Have a request ended that is still under way."""

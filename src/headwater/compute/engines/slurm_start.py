@@ -1,13 +1,13 @@
 """The first act of an attempt on a Slurm node: `python -I -S slurm_start.py FOLDER`. Standard library only.
 
-It finds which accelerators are this job's own and shows them to it, then becomes the runner (see `runner.py`). Where
+FOLDER is an attempt's, or an array's whose `index.json` names the attempt of each index. It finds which accelerators are this
+job's own and shows them to it, then is the runner (see `runner.py`). Where
 Slurm gives indices (`gpu` with device files) those hold. Other kinds of accelerator it only counts; for them the
 indices are claimed by locks in a folder of this node, held until the last process of the job is gone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -38,22 +38,28 @@ def own_devices(gres: dict[str, int]) -> list[int]:
     return found
 
 
-def main(folder: str) -> None:
-    """Write the devices into `work.json` and become the runner."""
+def attempt_in(folder: str) -> str:
+    """Return the attempt's folder, given it or an array's."""
+    if "SLURM_ARRAY_TASK_ID" not in os.environ:
+        return folder
+    from headwater.compute.engines import plain_json
+
+    key = plain_json.read(os.path.join(folder, "index.json"))["keys"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    return os.path.join(os.path.dirname(os.path.dirname(folder)), key)
+
+
+def main(folder: str) -> int:
+    """Show the job its devices and be its runner."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(here))))
+    from headwater.compute.engines import plain_json, watch
     from headwater.compute.engines.devices import visible_devices
 
-    path = os.path.join(folder, "work.json")
-    with open(path, encoding="utf-8") as file:
-        work = json.load(file)
+    folder = attempt_in(folder)
+    gres = plain_json.read(os.path.join(folder, "work.json"))["gres"]
     told = {name: value for name, value in os.environ.items() if name.startswith(("SLURM_", "SLURMD_"))}  # for srun inside the job
-    work["environment"] |= told | visible_devices(own_devices(work["gres"]))
-    with open(f"{path}.part", "w", encoding="utf-8") as file:
-        json.dump(work, file)
-    os.rename(f"{path}.part", path)
-    os.execv(sys.executable, [sys.executable, "-I", "-S", os.path.join(here, "runner.py"), folder])  # noqa: S606 - a program and its arguments, no shell
+    return watch.main(folder, None, told | visible_devices(own_devices(gres)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    os._exit(main(sys.argv[1]))

@@ -8,21 +8,23 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import resource
 import select
-import signal
 import time
 
+from headwater.compute.engines import plain_json
 from headwater.compute.engines.job_log import Log
 from headwater.compute.engines.limits import GIB, Limits
 from headwater.compute.engines.process_tree import Meter, Tree, read_process
 
 TYPE_CHECKING = False  # typing takes longer to import than all the rest, and a runner has no use for it
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import signal
+    from collections.abc import Collection, Mapping
     from typing import Any, NoReturn
+else:
+    import _signal as signal  # what `signal` wraps: the wrapping takes longer to import than a short job runs
 
 TICK_S = 0.1
 LEFTOVER_GRACE_S = 1.0
@@ -117,7 +119,7 @@ class Runner:
 
     def _watch(self) -> None:
         end_s = self.started_s + self.limits.wall_s
-        next_sample_s = 0.0
+        next_sample_s = self.started_s + TICK_S  # reading every process costs more than a short job does
         while not self._over():
             self._rest(min(next_sample_s, end_s) - time.monotonic())
             if time.monotonic() >= min(next_sample_s, end_s):
@@ -263,8 +265,7 @@ def kernel_oom_kills() -> int:
 def step_error() -> str:
     """Return the message that a step left in `error.json`, or nothing."""
     try:
-        with open("error.json", encoding="utf-8") as file:
-            return str(json.load(file)["message"])
+        return str(plain_json.read("error.json")["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -298,8 +299,7 @@ def reserve(name: str, size: int) -> int:
 
 def put(fd: int, part: str, name: str, value: dict[str, Any]) -> None:
     """Write JSON into a reserved file, flush it, and give it its name."""
-    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    os.ftruncate(fd, os.pwrite(fd, data, 0))
+    os.ftruncate(fd, os.pwrite(fd, plain_json.told(value), 0))
     os.fsync(fd)
     os.rename(part, name)
 
@@ -324,8 +324,8 @@ def ring(bell: str) -> None:
         pass
 
 
-def main(folder: str, handed: int | None) -> int:
-    """Run the attempt in a folder; the exit status is 0 also where another has it already."""
+def main(folder: str, handed: int | None, more: Mapping[str, str] | None = None) -> int:
+    """Run the attempt in a folder, with more environment; the exit status is 0 also where another has it already."""
     os.chdir(folder)
     lock = claim(handed)
     if lock is None:
@@ -334,8 +334,8 @@ def main(folder: str, handed: int | None) -> int:
     os.umask(0o077)
     put(reserve("runner.json.part", 512), "runner.json.part", "runner.json", identity())
     reserved = reserve("exit.json.part", EXIT_BYTES)
-    with open("work.json", encoding="utf-8") as file:
-        work = json.load(file)
+    work = plain_json.read("work.json")
+    work["environment"].update(more or {})
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     runner = Runner(work)
     runner.run()

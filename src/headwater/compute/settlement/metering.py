@@ -65,7 +65,7 @@ def measured(job: Job, seen: Observation, to: State, *, at: datetime, facts: Sit
     accelerators = {chip: count for chip, count in sorted(asked.accelerators.items()) if count}
     held = Held(since=job.started_at, lasted=lasted, accelerators=accelerators, cpus=asked.cpus, memory_gib=asked.memory_gib)
     charge_fen, charge_basis = charge(held, card, how)
-    used = energy(accelerators, seconds, facts)
+    used = energy(accelerators, seconds, facts, measured_j=seen.usage.energy_j)
     return UsageRecord(
         key=job.key,
         job=job.id,
@@ -117,8 +117,15 @@ def charge(held: Held, card: Version | None, how: Outcome) -> tuple[int | None, 
     return ratecards.rounded(ratecards.exact_fen(card.card, held)), f"rate card {card.version}"
 
 
-def energy(accelerators: Mapping[str, int], seconds: float, facts: Site | None) -> Energy:
-    """Return the energy and carbon of accelerators at work for some seconds, or why they are not known."""
+def energy(accelerators: Mapping[str, int], seconds: float, facts: Site | None, *, measured_j: float | None = None) -> Energy:
+    """Return the energy and carbon of accelerators at work for some seconds, or why they are not known.
+
+    What the engine measured in joules goes first: of the whole nodes, as their meters tell.
+    """
+    if measured_j is not None and facts is not None and not isinstance(facts.power_usage_effectiveness, Unknown):
+        times = facts.power_usage_effectiveness.value
+        told = f"measured by the engine, times a power usage effectiveness of {times:g}"
+        return _with_carbon(measured_j * times / JOULES_A_KWH, facts, told)
     if not accelerators:
         return Energy(basis="unknown: it held no accelerator, and what cores draw is not stated")
     if facts is None:
@@ -131,12 +138,17 @@ def energy(accelerators: Mapping[str, int], seconds: float, facts: Site | None) 
         return Energy(basis=f"unknown: {effectiveness.reason}")
     drawn = sum((watts[chip] or 0.0) * count for chip, count in accelerators.items())
     kwh = drawn * seconds * effectiveness.value / JOULES_A_KWH
+    told = f"accelerators at their stated power, {drawn:g} W, times a power usage effectiveness of {effectiveness.value:g}"
+    return _with_carbon(kwh, facts, told)
+
+
+def _with_carbon(kwh: float, facts: Site, basis: str) -> Energy:
     location, market = facts.location_kgco2_per_kwh, facts.market_kgco2_per_kwh
     return Energy(
         kwh=kwh,
         location_kg=None if isinstance(location, Unknown) else kwh * location.value,
         market_kg=None if isinstance(market, Unknown) else kwh * market.value,
-        basis=f"accelerators at their stated power, {drawn:g} W, times a power usage effectiveness of {effectiveness.value:g}",
+        basis=basis,
     )
 
 
