@@ -80,12 +80,17 @@ def password_set(
 
 
 @people.command("sign-out")
-def signed_out(name: Name, data: Data = None, server: Server = None) -> None:
-    """End all of a person's browser sessions and one-time links; their API tokens stay."""
+def signed_out(
+    name: Name,
+    tokens: Annotated[bool, typer.Option("--tokens", help="End their API tokens too, as when someone leaves.")] = False,
+    data: Data = None,
+    server: Server = None,
+) -> None:
+    """End all of a person's browser sessions and one-time links, and with --tokens their API tokens."""
     from headwater.cli.client import connected
 
     with connected(data=data, server=server) as client:
-        output.record(client.post(f"/api/people/{_person(client, name)}/sessions/end"))
+        output.record(client.post(f"/api/people/{_person(client, name)}/sessions/end?tokens={str(tokens).lower()}"))
 
 
 def _new_password() -> str:

@@ -351,10 +351,14 @@ def end_token(connection: Connection, name: str, *, actor: str, at: datetime) ->
         ledger.append(connection, "token.revoked", subject=row.person, actor=actor, at=at, body={"kind": row.kind})
 
 
-def end_sessions(connection: Connection, person: str, *, actor: str, at: datetime, keep: str = "") -> int:
-    """End a person's sessions and one-time links, but the one whose token has the hash `keep`, and return how many."""
-    of_person = (tokens.c.person == person) & (tokens.c.kind != "api") & (tokens.c.hash != keep)
-    count = connection.execute(delete(tokens).where(of_person)).rowcount
+def end_sessions(connection: Connection, person: str, *, actor: str, at: datetime, keep: str = "", with_tokens: bool = False) -> int:
+    """End a person's sessions and one-time links, but the one whose token has the hash `keep`, and return how many.
+
+    With `with_tokens` their API tokens end too.
+    """
+    of_person = (tokens.c.person == person) & (tokens.c.hash != keep)
+    ending = of_person if with_tokens else of_person & (tokens.c.kind != "api")
+    count = connection.execute(delete(tokens).where(ending)).rowcount
     if count:
         ledger.append(connection, "sessions.ended", subject=person, actor=actor, at=at, body={"count": count})
     return count

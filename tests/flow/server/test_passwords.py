@@ -154,6 +154,15 @@ def test_one_ends_ones_other_sessions(app: FastAPI, fresh: TestClient, li_wei: s
     assert fresh.get("/api/me").status_code == 401
 
 
+def test_when_someone_leaves_their_tokens_end_with_their_sessions(app: FastAPI, fresh: TestClient, li_wei: str, admin: TestClient) -> None:
+    attempt(fresh, "li.wei", GOOD)
+    made = admin.post(f"/api/people/{li_wei}/tokens", json={"label": "laptop"}).json()["token"]
+    laptop = TestClient(app, headers={"authorization": f"Bearer {made}"})
+    assert laptop.get("/api/me").status_code == 200
+    assert admin.post(f"/api/people/{li_wei}/sessions/end", params={"tokens": True}).json() == {"ended": 2}
+    assert (fresh.get("/api/me").status_code, laptop.get("/api/me").status_code) == (401, 401)
+
+
 def test_a_district_administrator_sets_no_password_of_the_citys_people(app: FastAPI, li_wei: str, token: Token, site: Platform) -> None:
     site.db.write(lambda c: identity.add_organisation(c, "city/haidian", "Haidian", actor=identity.SYSTEM, at=site.clock.now()))
     mayor = TestClient(app, headers={"authorization": f"Bearer {token('admin', scope='city/haidian')}"})

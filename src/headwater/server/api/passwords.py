@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
@@ -49,13 +51,18 @@ def password_removed(request: Request, actor: Manager, person: PersonId) -> Resp
 
 
 @router.post("/people/{person}/sessions/end", summary="End a person's sessions")
-def sessions_ended(request: Request, actor: Manager, person: PersonId) -> EndedOut:
-    """Browsers are signed out and one-time links stop working; API tokens stay."""
+def sessions_ended(
+    request: Request,
+    actor: Manager,
+    person: PersonId,
+    tokens: Annotated[bool, Query(description="End their API tokens too, as when someone leaves.")] = False,
+) -> EndedOut:
+    """Browsers are signed out and one-time links stop working; API tokens stay unless `tokens` is true."""
     found, platform = managed(request, actor, person), platform_of(request)
     now = platform.clock.now()
 
     def work(connection: Connection) -> int:
-        return identity.end_sessions(connection, found.id, actor=actor.id, at=now)
+        return identity.end_sessions(connection, found.id, actor=actor.id, at=now, with_tokens=tokens)
 
     return EndedOut(ended=platform.db.write(work))
 
