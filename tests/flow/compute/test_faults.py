@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import func, select
 
 from headwater.compute import jobs
-from headwater.compute.dispatcher import ENGINES
 from headwater.compute.jobs import ENDS, NewJob, Spec, State
 from headwater.compute.leadership import lease
+from headwater.compute.sites import ENGINES
 from headwater.core import ledger, platform, registry, settings
 from headwater.core.errors import Unavailable
 from headwater.core.identity import SYSTEM
@@ -166,7 +166,7 @@ def test_a_thousand_jobs_end_once_each_while_all_that_runs_them_is_killed_again_
             at_last_kill = counted(site)
             deadline = time.monotonic() + LAST_END_S
             while not (seen := counted(site)) or set(seen) - {str(state) for state in ENDS}:
-                assert time.monotonic() < deadline, seen
+                assert time.monotonic() < deadline, (seen, cluster.command("squeue"), cluster.command("sinfo", "-N"))
                 time.sleep(0.5)
                 scene.tend()
         finally:

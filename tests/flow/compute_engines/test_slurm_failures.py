@@ -53,3 +53,15 @@ def test_a_job_that_waits_for_what_never_comes_is_ended_with_slurms_reason(clust
     assert "PartitionTimeLimit" in seen.message
     assert cluster.command("squeue", "-h", "-o", "%i").split() == []
     engine.close()
+
+
+def test_a_job_that_slurm_calls_running_and_whose_runner_never_begins_is_lost_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    deaf = tmp_path / "python"
+    deaf.write_text("#!/bin/sh\nexec sleep 300\n")
+    deaf.chmod(0o755)
+    engine = opened(cluster, tmp_path, stuck_s=1.0, python=str(deaf))
+    engine.submit(shell("silent", "true"))
+    seen = ended(engine, "silent")
+    assert (seen.phase, seen.reason) == (Phase.LOST, Reason.NODE_LOST)
+    assert cluster.command("squeue", "-h", "-o", "%i").split() == []
+    engine.close()

@@ -91,6 +91,7 @@ class SlurmEngine:
         self._python = python or sys.executable
         self._stuck_s = stuck_s
         self._stuck_since_s: dict[str, float] = {}
+        self._silent_since_s: dict[str, float] = {}
         self._numbers: dict[str, tuple[str, str]] = {}
         self._seen: dict[str, SlurmJob] = {}
         self._list_again_s = -math.inf
@@ -270,8 +271,16 @@ class SlurmEngine:
         return self._ended(key, job, ended)
 
     def _waits_in_vain(self, key: str, job: SlurmJob) -> Observation | None:
-        """End a job that Slurm will never start, and return that; None for any other."""
+        """End a job that Slurm will never start, and return that; None for any other.
+
+        One that Slurm calls running and whose runner does not begin is cancelled, and lost once Slurm has done so: its node took it and
+        died before it launched it, and Slurm may not notice for as long as the job may run.
+        """
         seen = hopeless(job)
+        if job.state != "RUNNING" or (self.folder(key) / "runner.json").exists():
+            self._silent_since_s.pop(key, None)
+        elif time.monotonic() - self._silent_since_s.setdefault(key, time.monotonic()) > 2 * self._stuck_s:
+            self._cancel(job)
         if seen is None:
             self._stuck_since_s.pop(key, None)
             return None
@@ -366,6 +375,7 @@ class SlurmEngine:
         self._ended_s.pop(key, None)
         self._numbers.pop(key, None)
         self._stuck_since_s.pop(key, None)
+        self._silent_since_s.pop(key, None)
         if seen.phase is Phase.UNKNOWN:
             attempt.remove(folder)
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.compute.engines.slurm import SlurmEngine, client_of
+from headwater.compute.engines.slurm import client_of, options_of
+from headwater.compute.engines.slurm_engine import SlurmEngine
 from headwater.compute.work import Capacity, EngineFactory
 from headwater.core.platform import Platform
 
@@ -16,22 +17,11 @@ class Half(SlurmEngine):
         return Capacity(cpus=whole.cpus / 2, memory_gib=whole.memory_gib / 2)
 
 
-class Main(Half):
-    """The partition `main`."""
-
-    name = "main"
-
-
-class Urgent(Half):
-    """The partition `urgent`."""
-
-    name = "urgent"
-
-
-def _open(kind: type[Half], platform: Platform) -> Half:
+def _open(platform: Platform, partition: str) -> Half:
     settings = platform.settings
-    return kind(root=settings.data_folder / f"{kind.name}-jobs", store=platform.store, client=client_of(settings), partition=kind.name)
+    root = settings.data_folder / f"{partition}-jobs"
+    return Half(name=partition, root=root, store=platform.store, client=client_of(options_of(settings)), partition=partition)
 
 
-MAIN = EngineFactory(name="main", open=lambda platform: _open(Main, platform))
-URGENT = EngineFactory(name="urgent", open=lambda platform: _open(Urgent, platform))
+MAIN = EngineFactory(name="main", open=lambda platform: _open(platform, "main"))
+URGENT = EngineFactory(name="urgent", open=lambda platform: _open(platform, "urgent"))
