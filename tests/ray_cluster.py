@@ -27,6 +27,7 @@ NODES = {"a1": "127.0.1.1", "a2": "127.0.1.2"}
 CHIP, CHIPS_PER_NODE, CPUS_PER_NODE = "ascend910b", 4, 8
 MEMORY_BYTES = 64 << 30
 """Declared, and only counted by Ray: jobs hold to their own limits."""
+TRIES = 3
 START_S = 12
 """Longest that a job may wait for its start."""
 
@@ -57,11 +58,19 @@ class Cluster:
         self._until(lambda: bool(self.listed("nodes")), "the head")
 
     def start_node(self, name: str) -> None:
-        """Start a node and return once it is up."""
+        """Start a node and return once it is up. Where the machine is busy, Ray itself may give up after half a minute."""
         self._until(lambda: not self.has(name), f"the end of {name}")
         chips = json.dumps({CHIP: CHIPS_PER_NODE})
-        self._run(name, NODES[name], f"--address={HEAD}:{self.port}", f"--num-cpus={CPUS_PER_NODE}", f"--resources={chips}")
-        self._until(lambda: self.has(name), name)
+        for left in reversed(range(TRIES)):
+            self._run(name, NODES[name], f"--address={HEAD}:{self.port}", f"--num-cpus={CPUS_PER_NODE}", f"--resources={chips}")
+            try:
+                self._until(lambda: self.has(name), name)
+            except AssertionError:
+                self.kill(name)
+                if not left:
+                    raise
+            else:
+                return
 
     def kill(self, name: str) -> None:
         """Kill a node with everything that Ray started on it, as a machine that fails does; jobs' own processes are left."""

@@ -239,7 +239,7 @@ def test_a_gang_that_loses_a_node_is_lost_with_all_its_processes(engine: RayEngi
     ray_nodes.kill(other)
     try:
         seen = ended(engine, "gang")
-        assert (seen.phase, seen.reason) == (Phase.LOST, Reason.NODE_LOST)
+        assert (seen.phase, seen.reason) == (Phase.LOST, Reason.NODE_LOST), seen.message
         assert not Path(f"/proc/{process}").exists()
         assert within(10, lambda: idle(ray_nodes))
     finally:

@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import hashlib
 import math
-import re
 import shlex
 import sys
 import time
@@ -27,7 +26,7 @@ from pydantic import Field
 from headwater.compute.engines import attempt
 from headwater.compute.engines.doorbell import Doorbell
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
-from headwater.compute.engines.ray_client import GIB, RayClient, RayJob, Submission
+from headwater.compute.engines.ray_client import GIB, RayClient, RayJob, RayNode, Submission
 from headwater.compute.engines.ray_placing import Gang, capacity_of, gang_for, most_on_a_node
 from headwater.compute.engines.ray_start import LOST
 from headwater.compute.engines.silence import Silence
@@ -54,6 +53,12 @@ NOT_ITS_FAULT = frozenset({
     "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE", "JOB_SUPERVISOR_ACTOR_DIED",
 })  # fmt: skip
 """Ray's errors that end a job from outside: the attempt is lost."""
+REASONS: Mapping[str, Reason] = {
+    "node was preempted:": Reason.PREEMPTED,
+    "OutOfMemoryError": Reason.OUT_OF_MEMORY,
+    "running low on memory": Reason.OUT_OF_MEMORY,
+}
+"""Words by which Ray tells why it lost a job. It names preemption and memory among what may have been, too, in other words."""
 
 log = structlog.get_logger("headwater.compute")
 
@@ -80,6 +85,9 @@ class RayEngine:
 
     def capacity(self) -> Capacity:
         """Return what the nodes that are up have in all, as last known while Ray does not answer."""
+        return capacity_of(self._up())
+
+    def _up(self) -> Sequence[RayNode]:
         if time.monotonic() - self._nodes_s > CAPACITY_S:
             self._nodes_s = time.monotonic()
             try:
@@ -87,7 +95,7 @@ class RayEngine:
                     self._nodes = self._client.nodes()
             except HeadwaterError as error:
                 log.warning("ray.unavailable", error=str(error))
-        return capacity_of(self._nodes)
+        return self._nodes
 
     def silent_s(self) -> float:
         """Return for how many seconds Ray has answered nothing."""
@@ -109,7 +117,7 @@ class RayEngine:
             if _was_submitted(folder) or self._found_again(folder):
                 return
             try:
-                gang = gang_for(work.resources, self._nodes)
+                gang = gang_for(work.resources, self._up())
                 attempt.lay_out(folder, work, self._store)
                 self._write_work(folder, work, argv, gang)
             except HeadwaterError:
@@ -297,11 +305,7 @@ def ending_of(job: RayJob) -> Observation:
     if job.state != "FAILED":
         return Observation(phase=Phase.LOST, reason=Reason.NODE_LOST, message=f"Ray's state is {job.state}: {said}")
     if job.error in NOT_ITS_FAULT or job.exit_code == LOST:
-        reason = Reason.NODE_LOST
-        if re.search(r"preempt", job.message, re.IGNORECASE):
-            reason = Reason.PREEMPTED
-        elif re.search(r"OutOfMemory|out of memory|low on memory|\bOOM\b", job.message):
-            reason = Reason.OUT_OF_MEMORY
+        reason = next((reason for words, reason in REASONS.items() if words in job.message), Reason.NODE_LOST)
         return Observation(phase=Phase.LOST, reason=reason, message=f"Ray lost the job: {said}", exit_code=job.exit_code)
     return Observation(phase=Phase.FAILED, reason=Reason.FAILED, message=f"Ray could not run the job: {said}", exit_code=job.exit_code)
 
