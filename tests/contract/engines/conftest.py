@@ -51,10 +51,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands"])
+@pytest.fixture(scope="session")
+def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a real Slurm with accounting, started for these tests."""
+    made = slurm.started(tmp_path_factory.mktemp("accounting"), accounting=True)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands", "slurm-rest-accounting"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways."""
-    name, _, way = request.param.partition("-")
+    """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways, and with accounting."""
+    name, way, accounts = [*request.param.split("-"), "", ""][:3]
     data = tmp_path / "data"
     if way == "bubblewrap":
         monkeypatch.setenv("HEADWATER_ISOLATION", way)
@@ -63,7 +71,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
         except Unavailable as error:
             pytest.skip(str(error))
     elif way:
-        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue(accounts or "cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
         data.mkdir()
         (data / settings.FILE).write_text(cluster.settings(way))

@@ -342,7 +342,7 @@ class SlurmEngine:
     def forget(self, key: str) -> None:
         """Remove an ended attempt's files but its log and the record that it was made. Raises Conflict while it runs."""
         folder = self.folder(key)
-        seen = self._observe(key)
+        seen = self.poll([key])[key]
         if seen.phase is Phase.RUNNING:
             raise Conflict(f"The attempt '{key}' is still running.", "Cancel it first.")
         if self._bills is not None and key in self._numbers:
@@ -352,7 +352,7 @@ class SlurmEngine:
         if seen.phase is Phase.UNKNOWN:
             attempt.remove(folder)
             return
-        if not (folder / "exit.json").exists():
+        if seen != attempt.observed(folder):
             attempt.write_exit(folder, seen)
         attempt.clear(folder, keep=attempt.KEPT)
 
