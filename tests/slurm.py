@@ -92,11 +92,11 @@ class Cluster:
         self.folder = folder
         self.accounting = accounting
         self.conf = folder / "slurm.conf"
-        self.ports = free_ports(2 + len(NODES))
+        self.ports = free_ports(4 + len(NODES))
         self.url = f"http://127.0.0.1:{self.ports[1]}"
         self.token_file = folder / "token"
         self.key_file = folder / "jwt.key"
-        self.database_ports = free_ports(2) if accounting else []
+        self.database_ports = self.ports[-2:]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -216,7 +216,7 @@ class Cluster:
             (self.folder / key).chmod(0o600)
         host = socket.gethostname()
         here = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=512000"
-        ports = dict(zip(NODES, self.ports[2:], strict=True))
+        ports = dict(zip(NODES, self.ports[2:-2], strict=True))
         lines = [f"NodeName={node} {here} Port={ports[node]}" + (f" Gres={gres}" if gres else "") for node, gres in NODES.items()]
         accounting = ACCOUNTING.format(port=self.database_ports[0], folder=self.folder) if self.accounting else ""
         told = CONFIGURATION.format(host=host, ports=self.ports, folder=self.folder, nodes="\n".join(lines))

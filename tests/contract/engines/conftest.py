@@ -69,10 +69,30 @@ def skypilot(tmp_path: Path) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands", "ray", "kubernetes", "skypilot"])
+@pytest.fixture(scope="session")
+def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a real Slurm with accounting, started for these tests."""
+    made = slurm.started(tmp_path_factory.mktemp("accounting"), accounting=True)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(
+    params=[
+        "local",
+        "local-bubblewrap",
+        "platform",
+        "slurm-rest",
+        "slurm-commands",
+        "slurm-rest-accounting",
+        "ray",
+        "kubernetes",
+        "skypilot",
+    ]
+)
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways."""
-    name, _, way = request.param.partition("-")
+    """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways, and with accounting."""
+    name, way, accounts = [*request.param.split("-"), "", ""][:3]
     data = tmp_path / "data"
     if way == "bubblewrap":
         monkeypatch.setenv("HEADWATER_ISOLATION", way)
@@ -86,7 +106,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
     elif name in ("kubernetes", "skypilot"):
         (data / settings.FILE).write_text(request.getfixturevalue(name))
     elif way:
-        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue(accounts or "cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
         data.mkdir()
         (data / settings.FILE).write_text(cluster.settings(way))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from headwater.core.errors import BadInput, Unavailable
 PYTHON = sys.executable
 if subprocess.run(["runuser", "-u", "nobody", "--", PYTHON, "-I", "-S", "-c", ""], capture_output=True, check=False).returncode:
     PYTHON = "/usr/bin/python3"  # this one lies where only its own user gets
-PEOPLE = ("hw-test-chen", "hw-test-li")
+PEOPLE = (f"hw{os.getpid()}-chen", f"hw{os.getpid()}-li")
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,11 @@ import structlog
 from headwater.compute.engines import attempt, slurm_arrays, slurm_users
 from headwater.compute.engines.doorbell import Doorbell
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
-from headwater.compute.engines.silence import Silence
 from headwater.compute.engines.slurm_bills import Bills
-from headwater.compute.engines.slurm_client import MOST_ELEMENTS, SlurmClient, SlurmJob, SlurmNode, Submission
+from headwater.compute.engines.slurm_client import MOST_ELEMENTS, SlurmClient, SlurmJob, Submission
 from headwater.compute.engines.slurm_endings import ACTIVE, ENDINGS, ending, hopeless
 from headwater.compute.engines.slurm_users import Users
+from headwater.compute.engines.slurm_view import FORGOTTEN, View
 from headwater.compute.work import Capacity, Observation, Phase, Work
 from headwater.core.errors import Conflict, HeadwaterError, Unavailable
 from headwater.core.store import Store
@@ -39,10 +39,6 @@ from headwater.core.store import Store
 START = Path(__file__).with_name("slurm_start.py")
 RUNNER_MIB = 64
 """Memory of the runner itself, asked for beside the job's own."""
-LIST_S = 0.2
-LIST_SHARE = 20
-"""Slurm is not asked for its list more often than this many times the time that the last answer took."""
-CAPACITY_S = 5.0
 SETTLE_S = 10.0
 """How long after Slurm's end of a job its `exit.json` may take to be seen here."""
 PATIENCE_S = 60.0
@@ -93,27 +89,16 @@ class SlurmEngine:
         self._stuck_since_s: dict[str, float] = {}
         self._silent_since_s: dict[str, float] = {}
         self._numbers: dict[str, tuple[str, str]] = {}
-        self._seen: dict[str, SlurmJob] = {}
-        self._list_again_s = -math.inf
         self._ended_s: dict[str, float] = {}
-        self._silence = Silence()
-        self._nodes = self._client.nodes()
-        self._nodes_s = time.monotonic()
+        self._view = View(client, partition=partition, engine=name)
 
     def capacity(self) -> Capacity:
         """Return what the nodes that are up have in all, as last known while the controller does not answer."""
-        if time.monotonic() - self._nodes_s > CAPACITY_S:
-            self._nodes_s = time.monotonic()
-            try:
-                with self._silence.asking():
-                    self._nodes = self._client.nodes()
-            except HeadwaterError as error:
-                log.warning("slurm.unavailable", error=str(error))
-        return capacity_of(self._nodes, self._partition)
+        return self._view.capacity()
 
     def silent_s(self) -> float:
         """Return for how many seconds Slurm has answered nothing."""
-        return self._silence.lasts_s()
+        return self._view.silence.lasts_s()
 
     def folder(self, key: str) -> Path:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""
@@ -193,7 +178,7 @@ class SlurmEngine:
 
     def _asked(self, work: Work) -> Submission:
         """Return what an attempt asks of Slurm; a chip is the type in Slurm's `name:type`. Equal for attempts that can be one array."""
-        names = {name.rpartition(":")[2]: name for node in self._nodes for name in node.gres}
+        names = self._view.gres_names()
         return Submission(
             cpus=max(1, math.ceil(work.resources.cpus)),
             memory_mib=math.ceil(work.resources.memory_gib * 1024) + RUNNER_MIB,
@@ -227,6 +212,7 @@ class SlurmEngine:
             try:
                 if not self._found_again(folders[0]):
                     slurm_arrays.note_number(folder, self._client.submit(named))
+                self._view.look_again()
                 return
             except Unavailable:
                 if time.monotonic() > last_try_s:
@@ -261,7 +247,7 @@ class SlurmEngine:
         known = self._known(folder)
         if known is None:
             return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
-        job = self._job(*known)
+        job = self._view.job(*known)
         if job is None:
             return ended or attempt.RUNNING
         if job.state in ACTIVE and ended is not None and job.preempted:
@@ -291,11 +277,11 @@ class SlurmEngine:
 
     def _ended(self, key: str, job: SlurmJob, told: Observation | None) -> Observation:
         """Return what became of a job that Slurm says has ended, or has forgotten: then its accounting is asked."""
-        if job.state == "FORGOTTEN" and self._bills is not None:
+        if job.state == FORGOTTEN and self._bills is not None:
             job = replace(job, state=self._bills.state(job.id) or job.state)
         folder = self.folder(key)
         began, asked = (folder / "runner.json").exists(), (folder / "cancel").exists()
-        if job.state == "FORGOTTEN" and asked and not began:
+        if job.state == FORGOTTEN and asked and not began:
             job = replace(job, state="CANCELLED")  # Slurm keeps no record of an element that was cancelled while it waited
         waited_s = time.monotonic() - self._ended_s.setdefault(key, time.monotonic())
         if told is None and waited_s < SETTLE_S and job.state not in ENDINGS:
@@ -310,24 +296,6 @@ class SlurmEngine:
             if job.state == "PENDING" or time.time() - asked_s > 2 * GRACE_S:
                 self._cancel(job)
         return attempt.RUNNING
-
-    def _job(self, number: str, name: str) -> SlurmJob | None:
-        """Return a job as Slurm tells it, FORGOTTEN in state where it knows it no more; None while the controller does not answer.
-
-        A controller that was killed before it had saved its state forgets its last jobs, and gives their numbers to others.
-        """
-        if time.monotonic() > self._list_again_s:
-            began_s = time.monotonic()
-            try:
-                with self._silence.asking():
-                    self._seen = {job.id: job for job in self._client.jobs()}
-            except HeadwaterError as error:
-                log.warning("slurm.unavailable", engine=self.name, error=str(error))
-                return None
-            self._list_again_s = time.monotonic() + max(LIST_S, LIST_SHARE * (time.monotonic() - began_s))
-        rest = self._seen.get(f"{number.partition('_')[0]}_*")
-        found = self._seen.get(number) or (replace(rest, id=number) if rest is not None else None)
-        return found if found is not None and found.name == name else SlurmJob(id=number, name="", state="FORGOTTEN")
 
     def _job_id(self, folder: Path) -> str | None:
         """Return Slurm's id of an attempt, None where it has none yet."""
@@ -351,8 +319,8 @@ class SlurmEngine:
         if not attempt.ask_to_end(folder):
             return
         known = self._known(folder)
-        self._list_again_s = -math.inf
-        if known is not None and (job := self._job(*known)) is not None and job.state in ACTIVE:
+        self._view.look_again()
+        if known is not None and (job := self._view.job(*known)) is not None and job.state in ACTIVE:
             self._press(folder, job)
 
     def _cancel(self, job: SlurmJob) -> bool:
@@ -367,7 +335,7 @@ class SlurmEngine:
     def forget(self, key: str) -> None:
         """Remove an ended attempt's files but its log and the record that it was made. Raises Conflict while it runs."""
         folder = self.folder(key)
-        seen = self._observe(key)
+        seen = self.poll([key])[key]
         if seen.phase is Phase.RUNNING:
             raise Conflict(f"The attempt '{key}' is still running.", "Cancel it first.")
         if self._bills is not None and key in self._numbers:
@@ -379,7 +347,7 @@ class SlurmEngine:
         if seen.phase is Phase.UNKNOWN:
             attempt.remove(folder)
             return
-        if not (folder / "exit.json").exists():
+        if seen != attempt.observed(folder):
             attempt.write_exit(folder, seen)
         attempt.clear(folder, keep=attempt.KEPT)
 
@@ -431,14 +399,3 @@ def _slurm_log(folder: Path) -> str:
         return told.strip()[-500:] or "it printed nothing"
     except OSError:
         return "it left no log"
-
-
-def capacity_of(nodes: Sequence[SlurmNode], partition: str) -> Capacity:
-    """Return the sum over the nodes that are up, of one partition where it is named; accelerators by the type in Slurm's `name:type`."""
-    usable = [node for node in nodes if node.up and (not partition or partition in node.partitions)]
-    accelerators: dict[str, int] = {}
-    for node in usable:
-        for name, count in node.gres.items():
-            chip = name.rpartition(":")[2]
-            accelerators[chip] = accelerators.get(chip, 0) + count
-    return Capacity(cpus=sum(n.cpus for n in usable), memory_gib=sum(n.memory_gib for n in usable), accelerators=accelerators)
