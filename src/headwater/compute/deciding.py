@@ -41,6 +41,7 @@ class Decision:
     other: str | None = None
 
 
+BUDGET_SPENT = "budget_spent"
 NO_ROOM = frozenset({"no_room", "fragmented", "no_host_room"})
 
 Heard = Callable[[Situation, Plan], None]
@@ -82,7 +83,12 @@ def _barred(job: Job, spent: Mapping[str, str]) -> Decision | None:
     if why is None:
         return None
     unblocks = "A larger budget, a voucher, or the next period."
-    return Decision(job=job.id, verdict=Verdict.WAIT, code="budget_spent", reason=f"waits: {why}", unblocks=unblocks)
+    return Decision(job=job.id, verdict=Verdict.WAIT, code=BUDGET_SPENT, reason=f"waits: {why}", unblocks=unblocks)
+
+
+def funded(facts: Facts) -> Facts:
+    """Return the facts without the queued jobs that wait for money: they take no part in what can be expected of the others."""
+    return replace(facts, queued=tuple(job for job in facts.queued if _barred(job, facts.spent) is None))
 
 
 def _checked(facts: Facts, engine: str, planned: Plan) -> list[Decision]:

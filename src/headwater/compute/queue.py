@@ -111,7 +111,8 @@ def _forecast(found: Sequence[Job], facts: Facts) -> tuple[Waiting, ...]:
         return tuple(_recorded(job, facts.now, len(found)) for job in found)
     made = {one.job: one for one in deciding.decisions(facts)}
     never = {one.job for one in made.values() if one.verdict is Verdict.NEVER}
-    starts = {job: start for engine in sorted({job.engine for job in found}) for job, start in _starts(facts, engine, never).items()}
+    able = deciding.funded(facts)
+    starts = {job: start for engine in sorted({job.engine for job in found}) for job, start in _starts(able, engine, never).items()}
     rows = [_decided(job, made[job.id], starts, facts.now) for job in found if job.id in made]
     far = datetime.max.replace(tzinfo=facts.now.tzinfo)
     return tuple(sorted(rows, key=lambda row: (row.start.at or far, row.job.submitted_at, row.job.graph, row.job.position)))
