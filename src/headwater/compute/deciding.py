@@ -44,8 +44,9 @@ class Decision:
     """The engine that one starts on."""
 
 
+BUDGET_SPENT = "budget_spent"
 NO_ROOM = frozenset({"no_room", "fragmented", "no_host_room"})
-CLOSED = frozenset({"engine_down", "site_closed", "budget_spent"})
+CLOSED = frozenset({"engine_down", "site_closed", BUDGET_SPENT})
 """Codes of those that wait for a site as a whole, or for money, so that the policy is not asked about them."""
 
 Heard = Callable[[Situation, Plan], None]
@@ -93,7 +94,12 @@ def _barred(job: Job, spent: Mapping[str, str]) -> Decision | None:
     if why is None:
         return None
     unblocks = "A larger budget, a voucher, or the next period."
-    return Decision(job=job.id, verdict=Verdict.WAIT, code="budget_spent", reason=f"waits: {why}", unblocks=unblocks)
+    return Decision(job=job.id, verdict=Verdict.WAIT, code=BUDGET_SPENT, reason=f"waits: {why}", unblocks=unblocks)
+
+
+def funded(facts: Facts) -> Facts:
+    """Return the facts without the queued jobs that wait for money: they take no part in what can be expected of the others."""
+    return replace(facts, queued=tuple(job for job in facts.queued if _barred(job, facts.spent) is None))
 
 
 def _nowhere(job: Job, facts: Facts) -> Decision | None:

@@ -156,7 +156,11 @@ def _decided(facts: Facts, job: Job) -> tuple[Decision, Expectation]:
         return told, Expectation(at=facts.now, earliest=facts.now, latest=facts.now, basis="it fits now")
     if one.verdict is Verdict.NEVER:
         return one, Expectation(basis="it could never run there")
-    return one, expected_start(facts, job)
+    if one.code == deciding.BUDGET_SPENT:
+        return one, Expectation(basis="nothing says when its organisation has a budget again")
+    if one.code in deciding.CLOSED:
+        return one, Expectation(basis=one.reason)
+    return one, expected_start(deciding.funded(facts), job)
 
 
 def _facts(platform: Platform, connection: Connection, job: Job, judge: Judge) -> Facts:

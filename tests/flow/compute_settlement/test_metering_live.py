@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from headwater.compute import jobs
+from headwater.compute import jobs, queue
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import State
+from headwater.compute.judging import Judge
+from headwater.compute.queue import Wanted
 from headwater.compute.settlement import budgets, records
 from headwater.compute.settlement.periods import month_of
 from headwater.compute.settlement.records import Outcome, UsageRecord
+from headwater.compute.why import why
 from headwater.core import ledger, platform, settings
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
@@ -76,6 +79,11 @@ def test_jobs_of_an_organisation_whose_budget_is_spent_wait_and_say_so_while_oth
     assert seen.reason == f"waits: city/a has spent its budget of {month}: 8.70 of 8.70 CNY"
     assert seen.decision is not None
     assert seen.decision["code"] == "budget_spent"
+    with any_site.db.read() as connection:
+        told = why(any_site, connection, seen)
+        listed = queue.look(connection, Judge(any_site.settings), Wanted(), scopes=["city"], now=now)
+    assert (told.code, told.expected_start.at if told.expected_start else now) == ("budget_spent", None)
+    assert {(row.code, row.start.at) for row in listed.rows} == {("budget_spent", None)}
     any_site.db.write(lambda connection: budgets.put(connection, "city/a", month, 100_000, actor=SYSTEM, at=now))
     dispatcher.wake()
     assert ended(any_site, blocked[-1])["j"].state is State.DONE
