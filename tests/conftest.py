@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
+from tests import postgres as postgres_of_tests
 from tests import ray_cluster
 from tests.postgres import Postgres
 
@@ -47,16 +47,9 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def new_database(postgres: str, request: pytest.FixtureRequest) -> str:
+def new_database(postgres: str) -> str:
     """Give the URL of an empty PostgreSQL database of this test's own."""
-    from sqlalchemy import create_engine, text
-
-    name = "t" + os.urandom(6).hex()
-    engine = create_engine(f"{postgres}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"create database {name}"))
-    engine.dispose()
-    return f"{postgres}/{name}"
+    return postgres_of_tests.new_database(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

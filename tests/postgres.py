@@ -15,6 +15,7 @@ from pathlib import Path
 import pg8000.exceptions
 import pg8000.native
 import pytest
+from sqlalchemy import create_engine, text
 
 
 class Postgres:
@@ -79,3 +80,13 @@ class Postgres:
             self.process.kill()
             self.process.wait()
         self.process = None
+
+
+def new_database(url: str) -> str:
+    """Make an empty database on a server and return its URL."""
+    name = "t" + os.urandom(6).hex()
+    engine = create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    engine.dispose()
+    return f"{url}/{name}"

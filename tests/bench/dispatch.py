@@ -12,26 +12,39 @@ Not clocked: what an engine does then, and the ends of jobs, which the benchmark
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
+import os
+import random
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 from sqlalchemy import func, select
 
 from headwater.compute import jobs, quotas
 from headwater.compute.dispatcher import Dispatcher
-from headwater.compute.jobs import Input, Job, Move, NewJob, Spec, State
+from headwater.compute.engines.slurm_client import Submission
+from headwater.compute.engines.slurm_engine import SlurmEngine
+from headwater.compute.jobs import ENDS, Input, Job, Move, NewJob, Spec, State
 from headwater.compute.quotas import Quota
-from headwater.compute.work import Capacity, Observation, Phase, Work
+from headwater.compute.work import Capacity, Engine, Observation, Phase, Work
 from headwater.core import identity, ledger, platform, settings
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
 from headwater.core.steps import Resources
-from tests.bench import _report
+from tests import slurm
+from tests.bench import _report, dispatch_slurm
 from tests.bench._report import Figure
+from tests.flow.compute.graphs import command, graph_of, submit
+from tests.postgres import Postgres, new_database
 
 SHAPES = {"15,000 jobs, 30 queues": (5, 6, 500), "50,000 jobs, 1,000 queues": (10, 100, 50)}
 UNITS = 20
@@ -184,8 +197,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def durable() -> Iterator[Figure]:
     """Yield admissions on both databases and both shapes."""
-    for name, url in databases():
-        with url as address:
+    server = Postgres()
+    server.start()
+    try:
+        for name, address in (("SQLite", str), ("PostgreSQL", lambda: new_database(server.url))):
             for shape, sizes in SHAPES.items():
                 rate, dispatcher = admissions(address(), sizes)
                 yield Figure(name=f"admissions, {name}, {shape}", value=rate, unit="jobs/s", at_least=2000.0)
@@ -194,19 +209,166 @@ def durable() -> Iterator[Figure]:
                 median_ms = 1000 * statistics.median(dispatcher.passes_s)
                 count = sizes[0] * sizes[1] * sizes[2] / len(dispatcher.passes_s)
                 yield Figure(name=f"whole pass, median, {name}, {shape}", value=median_ms, unit="ms", note=f"{count:.0f} admitted a pass")
+    finally:
+        server.stop()
 
 
-def databases() -> Iterator[tuple[str, contextlib.AbstractContextManager[object]]]:
-    """Yield each database by name, with what gives the address of a fresh one."""
-    from tests.postgres import fresh_databases
+RATE, LOAD_S, WORKERS = 200, 20.0, 16
+"""Requests a second, for how long, and by how many connections at once."""
+MIX_OF_REQUESTS = (
+    (40, "GET", "/api/jobs?limit=50"),
+    (20, "GET", "/api/jobs/{job}"),
+    (8, "GET", "/api/jobs/{job}/why"),
+    (8, "GET", "/api/jobs/{job}/log"),
+    (6, "GET", "/api/sites"),
+    (6, "GET", "/api/quotas"),
+    (4, "GET", "/jobs"),
+    (3, "GET", "/queue"),
+    (3, "GET", "/health"),
+    (1, "GET", "/metrics"),
+    (1, "POST", "/api/runs"),
+)
+"""Of a hundred requests so many are of this kind; a run is one job that does nothing, and is run."""
+PROJECT = "schema: headwater.project/1\nname: load\nsteps:\n  noop:\n    run: ['true']\n    resources: {memory_gib: 0.01, cpus: 0.1}\n"
 
-    yield "SQLite", contextlib.nullcontext(lambda: "")
-    yield "PostgreSQL", fresh_databases()
+
+def mixed_load() -> Iterator[Figure]:
+    """Yield how a server answers an open stream of requests: each is due at its time, whether or not those before it were answered."""
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "data") as (address, token):
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=30) as client:
+            body = {"text": PROJECT, "files": {}, "organisation": None, "engine": None, "force": True}
+            for _ in range(30):
+                client.post("/api/runs", json=body).raise_for_status()
+            job = client.get("/api/jobs?limit=1").json()[0]["id"]
+            time.sleep(5)
+        kinds = [(method, path.replace("{job}", job)) for share, method, path in MIX_OF_REQUESTS for _ in range(share)]
+        random.Random(20261126).shuffle(kinds)
+        took_s, wrong = asked(address, headers, kinds, body)
+    yield Figure(name=f"mixed load of {RATE} requests/s, p50", value=1000 * statistics.median(took_s), unit="ms")
+    yield Figure(name=f"mixed load of {RATE} requests/s, p99", value=1000 * percentile(took_s, 0.99), unit="ms", at_most=100.0)
+    yield Figure(name="answers that were errors", value=wrong, unit="answers", at_most=0, note=f"of {len(took_s)} in {LOAD_S:g} s")
+
+
+def asked(address: str, headers: dict[str, str], kinds: Sequence[tuple[str, str]], body: object) -> tuple[list[float], int]:
+    """Send RATE requests a second for LOAD_S seconds, and return the seconds from when each was due to its answer, and the errors."""
+    took_s: list[float] = []
+    wrong = [0]
+    number, lock = itertools.count(), threading.Lock()
+    began_s = time.perf_counter() + 0.2
+
+    def work() -> None:
+        with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=30) as client:
+            while True:
+                with lock:
+                    mine = next(number)
+                due_s = began_s + mine / RATE
+                if due_s > began_s + LOAD_S:
+                    return
+                time.sleep(max(0.0, due_s - time.perf_counter()))
+                method, path = kinds[mine % len(kinds)]
+                answer = client.request(method, path, json=body if method == "POST" else None)
+                took_s.append(time.perf_counter() - due_s)
+                wrong[0] += not answer.is_success
+
+    threads = [threading.Thread(target=work) for _ in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return took_s, wrong[0]
+
+
+@contextlib.contextmanager
+def served(data: Path) -> Iterator[tuple[str, str]]:
+    """Give the address of a server on a fresh folder, and its administrator's token."""
+    command = [sys.executable, "-m", "headwater"]
+    up = subprocess.Popen([*command, "up", "--data", str(data), "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        address = _address(up)
+        made = subprocess.run(
+            [*command, "token", "create", "administrator", "--data", str(data), "--json"], capture_output=True, text=True, check=True
+        )
+        yield address, str(json.loads(made.stdout)["token"])
+    finally:
+        up.terminate()
+        up.wait(timeout=30)
+
+
+def _address(up: subprocess.Popen[bytes]) -> str:
+    text = b""
+    assert up.stdout is not None
+    while not text.rstrip().endswith(b"}"):
+        line = up.stdout.readline()
+        if not line:
+            raise RuntimeError("the server ended before it was up")
+        text += line
+    return str(json.loads(text)["address"])
+
+
+ROUNDS = 15
+
+
+def through_the_platform() -> Iterator[Figure]:
+    """Yield what a `true` on a real Slurm takes from handing it to the platform to its recorded end, beside bare `sbatch`, in turn.
+
+    Slurm looks at its queue once a second, so how long a job waits there is chance, for both; it is taken out by what Slurm says of
+    its start. What is added is the rest.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = slurm.started(Path(folder) / "slurm")
+        data = Path(folder) / "data"
+        data.mkdir()
+        (data / settings.FILE).write_text(cluster.settings("rest"), encoding="utf-8")
+        os.environ["SLURM_CONF"] = str(cluster.conf)
+        try:
+            with platform.opened(settings.load(data_folder=data)) as site:
+                site.found()
+                dispatcher = Dispatcher(site)
+                dispatcher.start()
+                handed_s = _noting(dispatcher.engines["slurm"])
+                added = []
+                for number in range(ROUNDS):
+                    bare = dispatch_slurm.bare_job(cluster, number)
+                    added.append(1000 * (_platform_job(site, dispatcher, handed_s) - bare.handing_in - bare.running))
+                dispatcher.stop()
+        finally:
+            cluster.stop()
+    note = f"median of {ROUNDS} pairs, but for Slurm's wait: from submission to the recorded end"
+    yield Figure(name="added to one Slurm job by the whole platform", value=statistics.median(added), unit="ms", at_most=50, note=note)
+
+
+def _noting(engine: Engine) -> list[float]:
+    """Have an engine's client note when it has handed each job in, and return those notes."""
+    assert isinstance(engine, SlurmEngine)
+    client, noted = engine._client, list[float]()
+    hand_in = client.submit
+
+    def noting(asked: Submission) -> str:
+        number = hand_in(asked)
+        noted.append(time.time())
+        return number
+
+    client.submit = noting  # type: ignore[method-assign]
+    return noted
+
+
+def _platform_job(site: Platform, dispatcher: Dispatcher, handed_s: list[float]) -> float:
+    """Run `true` on Slurm and return the seconds that it took, but for those between handing it to Slurm and its start."""
+    time.sleep(random.random())
+    began_s = time.time()
+    graph = submit(site, {"noop": command("true", cpus=1.0)}, engine="slurm")
+    dispatcher.wake()
+    while graph_of(site, graph)["noop"].state not in ENDS:
+        time.sleep(0.002)
+    ended_s = time.time()
+    folder = dispatcher.engines["slurm"].folder(f"{graph}.noop.1")
+    return ended_s - began_s - ((folder / "log.txt").stat().st_mtime - handed_s[-1])
 
 
 def measure() -> Sequence[Figure]:
     """Return every figure."""
-    return [*durable()]
+    return [*durable(), *mixed_load(), *through_the_platform(), *dispatch_slurm.figures()]
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def _one(cluster: Cluster, engine: SlurmEngine) -> list[Figure]:
     Slurm's scheduler looks at the queue once a second, so the time from handing in to the start is chance. What is added is what
     is not that: handing in, and from the start (its log is opened) to where the end is known.
     """
-    rounds = [(_one_bare(cluster, number), _one_ours(engine, number)) for number in range(ROUNDS)]
+    rounds = [(bare_job(cluster, number), _one_ours(engine, number)) for number in range(ROUNDS)]
     theirs, mine = (1e3 * statistics.median(sum(one) for one in column) for column in zip(*rounds, strict=True))
     added = [1e3 * (ours.handing_in + ours.running - bare.handing_in - bare.running) for bare, ours in rounds]
     note = f"median of {ROUNDS}, by slurmrestd"
@@ -107,7 +107,8 @@ def _took(began_s: float, handed_s: float, log: Path) -> Took:
     return Took(handed_s - began_s, started_s - handed_s, now_s - started_s)
 
 
-def _one_bare(cluster: Cluster, number: int) -> Took:
+def bare_job(cluster: Cluster, number: int) -> Took:
+    """Run a script of `true` by `sbatch` and return what it took; it is done once it has written a file."""
     done, log = cluster.folder / f"done-{number}", cluster.folder / f"log-{number}"
     time.sleep(random.random())
     began_s = time.time()

@@ -9,8 +9,9 @@ import pytest
 
 from headwater.compute import jobs
 from headwater.compute.dispatcher import Dispatcher
-from headwater.compute.engines.slurm import SlurmEngine
-from headwater.compute.engines.slurm_client import RestClient
+from headwater.compute.engines.slurm_engine import SlurmEngine
+from headwater.compute.engines.slurm_rest import RestClient
+from headwater.compute.engines.slurm_users import Tokens
 from headwater.compute.jobs import NewJob, Spec, State
 from headwater.compute.settlement import ratecards, records
 from headwater.compute.settlement.periods import month_of
@@ -31,7 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_a_job_on_slurm_is_charged_for_what_it_held_while_it_ran(cluster: Cluster, site: Platform, tmp_path: Path) -> None:
-    client = RestClient(cluster.url, user="root", token_file=cluster.token_file)
+    client = RestClient(cluster.url, Tokens("root", file=cluster.token_file))
     engine = SlurmEngine(root=tmp_path / "jobs", store=site.store, client=client, partition="main")
     card = Card.model_validate({"accelerator_fen_per_h": {"ascend910b": "3600000"}})
     site.db.write(lambda connection: ratecards.put(connection, "slurm", card, actor=SYSTEM, at=site.clock.now()))
