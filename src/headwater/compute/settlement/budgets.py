@@ -81,9 +81,7 @@ def put(connection: Connection, organisation: str, label: str, fen: int, *, acto
 
 def remove(connection: Connection, organisation: str, label: str, *, actor: str, at: datetime) -> None:
     """Remove a budget, with its ledger entry. Raises NotFound where there is none, Conflict where vouchers were redeemed for it."""
-    found = get(connection, organisation, label)
-    if found.vouchers_fen:
-        raise Conflict(f"Vouchers of {found.vouchers_fen} fen were redeemed for this budget.", "Set it to 0 fen instead.")
+    get(connection, organisation, label)
     enter(connection, REMOVED, applied_removed, subject=organisation, actor=actor, at=at, body={"period": label})
 
 
@@ -144,8 +142,10 @@ def applied_set(connection: Connection, entry: Entry) -> None:
 
 
 def applied_removed(connection: Connection, entry: Entry) -> None:
-    """Take a budget out of the table."""
-    column = budgets.c
+    """Take a budget out of the table. Raises Conflict where vouchers were redeemed for it."""
+    found, column = get(connection, entry.subject, entry.body["period"]), budgets.c
+    if found.vouchers_fen:
+        raise Conflict(f"Vouchers of {found.vouchers_fen} fen were redeemed for this budget.", "Set it to 0 fen instead.")
     connection.execute(delete(budgets).where(column.organisation == entry.subject, column.period == entry.body["period"]))
 
 

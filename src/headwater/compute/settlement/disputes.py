@@ -71,9 +71,6 @@ class Dispute:
 
 def open_dispute(connection: Connection, site: str, key: str, claim: str, *, actor: str, at: datetime) -> Dispute:
     """Open a dispute over an attempt, one that is metered here or that only the site knows. Raises Conflict where one is open."""
-    column = disputes.c
-    if connection.execute(select(column.id).where(column.key == key, column.site == site, column.state != DisputeState.SETTLED)).first():
-        raise Conflict(f"A dispute over {key[:140]} is open already.", "Answer or settle that one.")
     other = connection.execute(select(usage_records.c.site).where(usage_records.c.key == key)).scalar_one_or_none()
     if other is not None and other != site:
         raise BadInput(f"{key[:140]} ran at {other}, not at {site[:40]}.", "Name the site where it ran.")
@@ -126,7 +123,10 @@ def settled_in(connection: Connection, site: str, period: Period) -> tuple[Dispu
 
 
 def applied_opened(connection: Connection, entry: Entry) -> None:
-    """Take a dispute into the table."""
+    """Take a dispute into the table. Raises Conflict where one over the same line is open."""
+    column, key, site = disputes.c, entry.body["key"], entry.body["site"]
+    if connection.execute(select(column.id).where(column.key == key, column.site == site, column.state != DisputeState.SETTLED)).first():
+        raise Conflict(f"A dispute over {key} is open already.", "Answer or settle that one.")
     told = {name: entry.body[name] for name in ("site", "key", "claim")}
     fixed = {"id": entry.subject, "state": DisputeState.OPEN, "answer": "", "settlement": "", "adjustment_fen": 0, "opened_at": entry.at}
     connection.execute(insert(disputes).values(**told, **fixed))

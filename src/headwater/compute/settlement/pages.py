@@ -68,7 +68,7 @@ def settled(request: Request, actor: CityReader) -> Response:  # noqa: ARG001
     with platform.db.read() as connection:
         found = records.sites(connection)
         spans = months_to(now)[:3]
-        owed = {site: [statements.read(connection, site, span) for span in spans] for site in found}
+        owed = {site: [(span.label, statements.due(connection, site, span)) for span in spans] for site in found}
         cards = {one.site: one for one in ratecards.listed(connection) if one.valid_from <= now}
         open_disputes = disputes.listed(connection, limit=50)
     owners = {site: stated.by_id[site].owner for site in found if stated is not None and site in stated.by_id}

@@ -195,6 +195,12 @@ def charged_fen(connection: Connection, organisation: str, period: Period) -> in
     return int(connection.execute(query).scalar_one() or 0)
 
 
+def owed_fen(connection: Connection, site: str, period: Period) -> int:
+    """Return what a site charged in a period."""
+    column = usage_records.c
+    return int(connection.execute(select(func.sum(column.charge_fen)).where(column.site == site, _in(period))).scalar_one() or 0)
+
+
 def summed(records: Iterable[UsageRecord]) -> Total:
     """Return the total of some records; the order in which they come changes nothing. Pure."""
     every = list(records)

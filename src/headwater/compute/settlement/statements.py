@@ -82,6 +82,12 @@ def read(connection: Connection, site: str, span: Period, *, limit: int | None =
     return SiteStatement(site=site, period=span, lines=lines, adjustments=disputes.settled_in(connection, site, span), total=summed(lines))
 
 
+def due(connection: Connection, site: str, span: Period) -> int:
+    """Return what a site is owed for a period in fen, without its lines."""
+    adjusted = sum(one.adjustment_fen for one in disputes.settled_in(connection, site, span))
+    return records.owed_fen(connection, site, span) + adjusted
+
+
 def as_csv(told: SiteStatement) -> str:
     """Return a statement as CSV: a row for each attempt, then one for each adjustment, then the total; unknown is empty."""
     file = io.StringIO(newline="")
