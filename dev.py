@@ -3,6 +3,7 @@
 
 python3 dev.py demo                      set up, then run the credit project end to end
 python3 dev.py test [PYTEST ARGS]        set up, check style and types, run the whole test suite
+python3 dev.py test --engines [PYTEST ARGS]   first install what the tests of Slurm and Ray use (Slurm: with apt, as root)
 python3 dev.py check                     style, types, floors and dependencies only
 python3 dev.py bench NAME [--check] [--json FILE]   run a benchmark of tests/bench
 python3 dev.py docs                      write docs/reference anew from the code
@@ -165,6 +166,8 @@ def what_the_demo_lacks(result: Path) -> str:
 
 def test(rest: list[str]) -> int:
     """Check style and types, then run the tests; with arguments, only pytest with those arguments."""
+    if "--engines" in rest:
+        return engines() or test([one for one in rest if one != "--engines"])
     drop_stale_kernels()
     if rest:
         return setup(dev=True) or python("-m", "pytest", *rest)
@@ -214,7 +217,7 @@ def lock() -> int:
     """Write requirements/*.txt from *.in: every version pinned, with hashes and without the index's address."""
     status = setup(dev=True) or pip("install", "pip-tools")
     options = ["--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--allow-unsafe"]
-    for name in ("runtime", "dev"):
+    for name in ("runtime", "dev", "engines"):
         if status == 0:
             command = [str(PYTHON), "-m", "piptools", "compile", *options, "--strip-extras", "-o", f"{name}.txt", f"{name}.in"]
             status = subprocess.call(command, cwd=ROOT / "requirements")
@@ -236,6 +239,15 @@ def system() -> int:
             say(done.stdout)
             return done.returncode
     return 0
+
+
+def engines() -> int:
+    """Install what the tests of engines use: system packages where this may, and Ray in the environment."""
+    status = setup(dev=True) or (system() if os.geteuid() == 0 and shutil.which("apt-get") else 0)
+    stamp = ENVIRONMENT / "engines.installed"
+    if status or installed(stamp, "requirements/engines.txt"):
+        return status
+    return install("requirements/engines.txt", stamp)
 
 
 def clients() -> int:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +12,8 @@ import pytest
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
+from tests import ray_cluster
+from tests.postgres import Postgres
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a shared machine is sometimes slow
 hypothesis.settings.load_profile("unhurried")
@@ -34,50 +30,20 @@ def shared(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ray_nodes() -> Iterator[ray_cluster.Cluster]:
+    """Give a real Ray of a head and two nodes with accelerators, started for these tests."""
+    made = ray_cluster.started()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
     """Give the URL of a real PostgreSQL server, started for these tests."""
-    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + ([str(Path(found).parent)] if (found := shutil.which("postgres")) else [])
-    if not programs:
-        pytest.skip("PostgreSQL is not installed (python3 dev.py system)")
-    folder = tmp_path_factory.mktemp("postgres")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        for one in (folder, *list(folder.parents)[:3]):
-            one.chmod(one.stat().st_mode | 0o755)
-        shutil.chown(folder, "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    made = subprocess.run(
-        [*as_user, f"{programs[-1]}/initdb", "-D", str(folder / "data"), "-U", "headwater", "-A", "trust"], capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*as_user, f"{programs[-1]}/postgres", "-D", str(folder / "data"), *options], stdout=log, stderr=log)
-    try:
-        _wait_for_port(port, server)
-        yield f"postgresql+pg8000://headwater@127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)  # a fast shutdown: open connections are ended
-        try:
-            server.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert server.poll() is None, "PostgreSQL ended at once"
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.05)
-        else:
-            return
+    server = Postgres()
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from headwater.core.errors import BadInput, HeadwaterError, NotFound, NotSignedI
 from headwater.core.platform import Platform
 from headwater.core.settings import Settings
 
-ADDRESS_FILE = "server.json"
 TOKEN_VARIABLE = "HW_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 PATIENCE_S = 30.0
 
@@ -99,16 +98,28 @@ def connected(*, data: Path | None = None, server: str | None = None, dispatch: 
             yield Client(http=http, address=address, embedded=embedded)
 
 
-def announce(chosen: Settings, address: str) -> None:
-    """Note in the data folder where its server listens."""
-    (chosen.data_folder / ADDRESS_FILE).write_text(json.dumps({"address": address, "pid": os.getpid()}), encoding="utf-8")
+def announce(chosen: Settings, address: str) -> Path:
+    """Note in the data folder where a server of it listens, and return that file. Those of servers that are gone go."""
+    for path in _announced(chosen):
+        if _answering(path) is None:
+            path.unlink(missing_ok=True)
+    note = chosen.data_folder / f"server-{socket.gethostname()}-{os.getpid()}.json"
+    note.write_text(json.dumps({"address": address, "pid": os.getpid()}), encoding="utf-8")
+    return note
 
 
 def running(chosen: Settings) -> str | None:
-    """Return the address of the server that runs on this data folder, or None."""
+    """Return the address of a server that runs on this data folder, or None."""
+    return next((address for path in _announced(chosen) if (address := _answering(path)) is not None), None)
+
+
+def _announced(chosen: Settings) -> list[Path]:
+    return sorted(chosen.data_folder.glob("server-*.json"))
+
+
+def _answering(note: Path) -> str | None:
     try:
-        told = json.loads((chosen.data_folder / ADDRESS_FILE).read_text(encoding="utf-8"))
-        address = str(told["address"])
+        address = str(json.loads(note.read_text(encoding="utf-8"))["address"])
         return address if httpx.get(f"{address}/health", timeout=2.0).is_success else None
     except (OSError, ValueError, KeyError, TypeError, httpx.TransportError):
         return None

@@ -41,6 +41,7 @@ COMMANDS = {
         more="headwater.cli.submitting",
         help="Hand in commands; look at jobs, follow their logs, ask why they wait, cancel them.",
     ),
+    "site": Lazy(module="headwater.cli.sites", help="Where jobs run: register sites, check them, drain them."),
     "data": Lazy(module="headwater.data.commands", help="Public data: catalogue, opening plan, cleaning, privacy, grants, sharing."),
     "model": Lazy(module="headwater.models.commands", help="Published models, and asking them."),
     "case": Lazy(module="headwater.programmes.commands", help="Cases of declared procedures."),
@@ -51,6 +52,10 @@ COMMANDS = {
         help="Chips, sites, what this machine measures, how run times are predicted.",
     ),
     "quota": Lazy(module="headwater.compute.commands", app="quota", help="What organisations may hold at once, and their weights."),
+    "usage": Lazy(
+        module="headwater.compute.settlement.commands", app="usage", only="usage", help="What organisations used, and what it cost."
+    ),
+    "settle": Lazy(module="headwater.compute.settlement.commands", help="What sites are owed; budgets and compute vouchers."),
     "twin": Lazy(module="headwater.compute.twin.commands", help="Try scheduling policies on recorded traces."),
     "parallel": Lazy(module="headwater.framework.parallel.commands", only="parallel", help="Find the best parallel plans of a model."),
     "chip": Lazy(module="headwater.framework.chips.commands", help="What works on this machine's chips, and signed records of it."),

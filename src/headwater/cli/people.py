@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +62,39 @@ def role_granted(
         output.record(client.post(f"/api/people/{_person(client, name)}/grants", body))
 
 
+@people.command("password")
+def password_set(
+    name: Name,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the password away instead.")] = False,
+    data: Data = None,
+    server: Server = None,
+) -> None:
+    """Set a person's password: asked for twice at a terminal, else the first line of standard input. Their sessions end."""
+    from headwater.cli.client import connected
+
+    new = "" if remove else _new_password()
+    with connected(data=data, server=server) as client:
+        path = f"/api/people/{_person(client, name)}/password"
+        client.post(f"{path}/remove" if remove else path, None if remove else {"password": new})
+    output.record({"person": name, "password": "removed" if remove else "set"})
+
+
+@people.command("sign-out")
+def signed_out(name: Name, data: Data = None, server: Server = None) -> None:
+    """End all of a person's browser sessions and one-time links; their API tokens stay."""
+    from headwater.cli.client import connected
+
+    with connected(data=data, server=server) as client:
+        output.record(client.post(f"/api/people/{_person(client, name)}/sessions/end"))
+
+
+def _new_password() -> str:
+    """Return a password from the terminal or standard input: never from the arguments, which every process here can read."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("New password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
 @organisations.command("list")
 def organisations_listed(data: Data = None, server: Server = None) -> None:
     """List organisations."""
@@ -96,15 +130,18 @@ def token_created(
     label: Annotated[str, typer.Argument(help="What it is for.")],
     person: Annotated[str | None, typer.Option(help="For whom; yourself where left out.")] = None,
     days: Annotated[float, typer.Option(help="How long it lasts.")] = 90,
+    scope: Annotated[list[str] | None, typer.Option(help="A permission that it gives, such as compute.read; all where left out.")] = None,
+    organisation: Annotated[str | None, typer.Option(help="The only organisation that it reaches.")] = None,
     data: Data = None,
     server: Server = None,
 ) -> None:
-    """Make an API token and print its text, this once."""
+    """Make an API token and print its text, this once. With --scope or --organisation it may do less than its person."""
     from headwater.cli.client import connected
 
     with connected(data=data, server=server) as client:
         path = "/api/tokens" if person is None else f"/api/people/{_person(client, person)}/tokens"
-        output.record(client.post(path, {"label": label, "days": days}))
+        body = {"label": label, "days": days, "scopes": scope or None, "organisation": organisation}
+        output.record(client.post(path, body))
 
 
 @tokens.command("revoke")

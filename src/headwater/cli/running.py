@@ -43,7 +43,7 @@ def run(
     data: Data = None,
     server: Server = None,
     organisation: Annotated[str | None, typer.Option("--organisation", help="Organisation that runs it.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="Where its jobs run: local, or an engine that the settings name.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Where its jobs run: an engine of the settings, a site, or any.")] = None,
     result: Annotated[Path | None, typer.Option("--result", help="Also write the outcome to this file, as JSON.")] = None,
 ) -> None:
     """Run a project from data to an answering model, and follow it live."""

@@ -35,7 +35,7 @@ def submit(
     out: Annotated[list[str] | None, typer.Option("--output", help="A name that the command leaves in outputs/.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; without a running server this is always so.")] = False,
     organisation: Annotated[str | None, typer.Option(help="Organisation that runs it.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Where it runs.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where it runs: an engine, a site, or any.")] = None,
     data: Data = None,
     server: Server = None,
 ) -> None:

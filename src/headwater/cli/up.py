@@ -15,7 +15,7 @@ from urllib.parse import quote
 import typer
 
 from headwater.core import output
-from headwater.core.errors import Conflict, Unavailable
+from headwater.core.errors import Unavailable
 from headwater.core.options import Data
 
 if TYPE_CHECKING:
@@ -37,24 +37,24 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
 ) -> None:
-    """Start the server and the console, and print a one-time link that signs in the administrator."""
+    """Start the server and the console, and print a one-time link that signs in the administrator.
+
+    Several servers may run on one database; one decides on jobs, and another takes over when it ends.
+    """
     from headwater.cli import client
     from headwater.core import platform, settings
     from headwater.server import log
 
     chosen = settings.load(data_folder=data, host=host, port=port)
     log.configure(chosen.log_level)
-    already = client.running(chosen)
-    if already is not None:
-        raise Conflict(f"A server runs on this data folder at {already}.", "Stop it first, or choose another folder with --data.")
     with listening(chosen) as listener, platform.opened(chosen) as opened:
         opened.found()
         address = address_of(chosen, listener)
-        client.announce(chosen, address)
+        note = client.announce(chosen, address)
         try:
             serve(opened, listener, address)
         finally:
-            (chosen.data_folder / client.ADDRESS_FILE).unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
 
 
 @app.command("admin-link")
@@ -110,10 +110,13 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
     from headwater.compute.dispatcher import Dispatcher
     from headwater.server.app import create_app
     from headwater.server.housekeeping import Housekeeping
+    from headwater.server.listening import Patient
 
     dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
-    config = uvicorn.Config(application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        application, http=Patient, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+    )
     server = uvicorn.Server(config)
     dispatcher.start()
     housekeeping.start()

@@ -13,12 +13,12 @@ from headwater.core.steps import Resources
 ROUNDING = 1e-6
 
 
-def free_of(capacity: Capacity, taken: Sequence[Resources]) -> Capacity:
+def less(capacity: Capacity, taken: Capacity) -> Capacity:
     """Return what is left of a capacity once running jobs have theirs."""
     return Capacity(
-        cpus=capacity.cpus - sum(one.cpus for one in taken),
-        memory_gib=capacity.memory_gib - sum(one.memory_gib for one in taken),
-        accelerators={chip: count - sum(one.accelerators.get(chip, 0) for one in taken) for chip, count in capacity.accelerators.items()},
+        cpus=capacity.cpus - taken.cpus,
+        memory_gib=capacity.memory_gib - taken.memory_gib,
+        accelerators={chip: count - taken.accelerators.get(chip, 0) for chip, count in capacity.accelerators.items()},
     )
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from headwater.compute import jobs, prediction, quotas, views
+from headwater.compute import jobs, prediction, quotas, sites_api, views
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import Job, State
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.prediction import accuracy
+from headwater.compute.settlement.api import router as settlement
 from headwater.compute.views import JobView, LogChunk
 from headwater.compute.why import WhyView, why
 from headwater.core import identity
@@ -19,6 +20,8 @@ from headwater.core.identity import Actor, Permission
 from headwater.core.web import permitted, platform_of
 
 router = APIRouter(prefix="/api", tags=["compute"])
+router.include_router(sites_api.router)
+router.include_router(settlement)
 
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
 Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]

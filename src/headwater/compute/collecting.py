@@ -40,7 +40,8 @@ class Made:
 def collect(store: Store, job: Job, folder: Path, inputs: Mapping[str, str]) -> Made:
     """Store an attempt's outputs and return what it made.
 
-    Raises Broken where its result is not what the step declared, GateClosed where a condition of its gate is not met.
+    Raises Broken where its result is not what the step declared or an output changes while it is read, Refused where one leads out of
+    its folder, Unavailable where the store cannot take it, GateClosed where a condition of its gate is not met.
     """
     told: dict[str, Any] = _result(folder) if job.spec.step else {"outputs": {name: f"outputs/{name}" for name in job.spec.outputs}}
     outputs = {name: store.put(_inside(folder, path, job)) for name, path in told["outputs"].items()}

@@ -13,7 +13,7 @@ from headwater.compute.jobs import Job
 from headwater.compute.scheduler.compiled import interpreted
 from headwater.compute.scheduler.expected import Expected, expected_starts
 from headwater.compute.scheduler.prediction import BASES, RunTime
-from headwater.compute.situation import Facts, situation
+from headwater.compute.situation import Facts, group_of, situation
 
 MOST_JOBS, MOST_STOPPED_BY_ORDER = 200, 40
 """Jobs waiting and running up to which a start is forecast while someone waits for the answer; a policy that ranks all of them anew
@@ -32,12 +32,12 @@ class Expectation:
 
 def expected_start(facts: Facts, job: Job) -> Expectation:
     """Return when a queued job can be expected to start."""
-    return expected_starts_on(facts, job.engine)[job.id]
+    return expected_starts_on(facts, group_of(facts, job.engine))[job.id]
 
 
-def expected_starts_on(facts: Facts, engine: str) -> dict[str, Expectation]:
-    """Return when each job that is queued for an engine can be expected to start, by job."""
-    given, queued = situation(facts, engine), [job.id for job in facts.queued if job.engine == engine]
+def expected_starts_on(facts: Facts, group: frozenset[str]) -> dict[str, Expectation]:
+    """Return when each job that is queued for a group of engines can be expected to start, by job."""
+    given, queued = situation(facts, group), [job.id for job in facts.queued if job.engine in group]
     count = len(given.requests)
     if count > (MOST_STOPPED_BY_ORDER if given.policy.preemption.when == "by_order" else MOST_JOBS):
         return dict.fromkeys(queued, Expectation(basis=f"{count} jobs wait and run, too many to forecast while you wait."))

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, func, select
 
 from headwater.compute import jobs, pool
 from headwater.compute.jobs import ON_ENGINE, State
+from headwater.compute.settlement import records
 from headwater.compute.work import Capacity
+from headwater.core.identity import ROOT
 from headwater.core.ledger import ledger_head
 from headwater.core.platform import Platform
 from headwater.core.steps import Resources
@@ -66,6 +68,7 @@ class JobFigures:
             yield from _ended(connection)
             yield from _waiting(connection, self.platform)
             yield from _held(connection)
+            yield from _used(connection)
             entries = connection.execute(select(ledger_head.c.seq)).scalar_one_or_none() or 0
             yield _gauge("headwater_ledger_entries", "Entries of the ledger.", (), {(): entries})
         if self.dispatcher is not None:
@@ -91,8 +94,9 @@ def _by_state(connection: Connection) -> Iterator[Any]:
 def _ended(connection: Connection) -> Iterator[Any]:
     """Yield how many jobs ended badly, by why."""
     column = jobs.jobs.c
-    reason = column.error["reason"].as_string()
-    query = select(column.state, reason, func.count()).where(column.state.in_([State.FAILED, State.REFUSED])).group_by(column.state, reason)
+    reason = column.error["reason"].as_string().label("reason")
+    badly = select(column.state, reason).where(column.state.in_([State.FAILED, State.REFUSED])).subquery()  # PostgreSQL groups by columns
+    query = select(badly.c.state, badly.c.reason, func.count()).group_by(badly.c.state, badly.c.reason)
     values = {(row[0], row[1] or "refused"): row[2] for row in connection.execute(query)}
     yield _gauge("headwater_jobs_ended_badly", "Jobs that failed or were refused, by reason.", ("state", "reason"), values)
 
@@ -122,6 +126,37 @@ def _held(connection: Connection) -> Iterator[Any]:
     yield _gauge("headwater_engine_held", "What jobs on an engine hold.", labels, holds)
 
 
+USED = {
+    "accelerator_s": ("headwater_usage_accelerator_seconds", "Accelerators held times seconds, of attempts that ended."),
+    "domestic_accelerator_s": ("headwater_usage_domestic_accelerator_seconds", "Of these, on chips of a domestic vendor."),
+    "core_s": ("headwater_usage_core_seconds", "Cores held times seconds, of attempts that ended."),
+    "gib_s": ("headwater_usage_gib_seconds", "GiB of memory held times seconds, of attempts that ended."),
+    "energy_kwh": ("headwater_usage_energy_kwh", "Energy of the attempts for which it is known."),
+    "location_kgco2": ("headwater_usage_location_kgco2", "Carbon by the grid around each site, where it is known."),
+    "market_kgco2": ("headwater_usage_market_kgco2", "Carbon by each site's contracts, where it is known."),
+    "charge_fen": ("headwater_usage_charge_fen", "Charges of attempts that ended."),
+}
+
+
+def _used(connection: Connection) -> Iterator[Any]:
+    """Yield what was used since the beginning, by engine and organisation, and the domestic share of accelerator time."""
+    from prometheus_client.core import CounterMetricFamily
+
+    sums: dict[tuple[str, str], records.Total] = defaultdict(records.Total)
+    for organisation, site, total in records.by_organisation(connection, [ROOT], limit=MOST_ORGANISATIONS):
+        key = (site, "/".join(organisation.split("/")[:2]))
+        sums[key] = records.add(sums[key], total)
+    for name, (figure, told) in USED.items():
+        family = CounterMetricFamily(figure, told, labels=("engine", "organisation"))
+        for key, total in sums.items():
+            family.add_metric(key, float(getattr(total, name)))
+        yield family
+    share = records.total_of(connection, [ROOT]).domestic_share
+    yield _gauge(
+        "headwater_domestic_share", "Share of accelerator time on domestic chips, 0 to 1.", (), {} if share is None else {(): share}
+    )
+
+
 def _by_resource(engine: str, amounts: Capacity) -> list[tuple[tuple[str, str], float]]:
     """Return amounts by engine and resource."""
     plain = {"cpu": amounts.cpus, "memory_gib": amounts.memory_gib, **amounts.accelerators}
@@ -132,7 +167,7 @@ def _decisions(dispatcher: Dispatcher) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
     buckets, total = dispatcher.decided.buckets()
-    times = HistogramMetricFamily("headwater_decision_seconds", "Time of one turn's decisions with their record.")
+    times = HistogramMetricFamily("headwater_decision_seconds", "Time of one turn's decisions, their record apart.")
     times.add_metric([], buckets, total)
     yield times
     started = CounterMetricFamily("headwater_jobs_started", "Attempts that this server has started.")

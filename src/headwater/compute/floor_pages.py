@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Annotated, Any, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import func, select
 
 from headwater.compute import holding, jobs, pool, presence, queue, quotas, usage
@@ -20,16 +21,19 @@ from headwater.compute.jobs import ON_ENGINE, State
 from headwater.compute.judging import Judge
 from headwater.compute.presence import SiteNow
 from headwater.compute.queue import Wanted
+from headwater.compute.sites import Order
+from headwater.compute.sites_api import tell
 from headwater.compute.situation import INSIDE
 from headwater.core import chart
 from headwater.core.chart import Chart
 from headwater.core.errors import NotFound
-from headwater.core.identity import Actor, Permission
+from headwater.core.identity import ROOT, Actor, Permission, decide
 from headwater.core.web import Update, fragment, live, page, permitted, platform_of
 
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
+Operator = Annotated[Actor, Depends(permitted(Permission.COMPUTE_SITES, ROOT))]
 SITES_LAST_S = 2.0
 """Between looks at the sites for one who watches them."""
 PAGE, MOST_JOBS_SHOWN = 50, 50
@@ -73,7 +77,20 @@ def site(request: Request, actor: Reader, site: str) -> Response:
         tariff=None if one.facts is None else tariff(one.facts),
         lines=[line for line in mapping.drawn(every, stated.sites.links if stated.sites else ()).lines if site in line.ends],
         sheet=sheet(one.facts),
+        may_order=decide(actor, Permission.COMPUTE_SITES, ROOT).allowed,
     )
+
+
+@router.post("/sites/{site}/order")
+def ordered(
+    request: Request,
+    actor: Operator,
+    site: str,
+    order: Annotated[Order, Form()],
+    why: Annotated[str, Form(max_length=300)] = "",
+) -> Response:
+    tell(request, actor, site, order, why)
+    return RedirectResponse(f"/sites/{quote(site)}", status_code=303)
 
 
 @router.get("/queue")

@@ -9,16 +9,17 @@ Every change is one transaction with its ledger entry.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, insert, select, update
+from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, select, update
 from sqlalchemy.engine import Row
 
-from headwater.core import ledger
+from headwater.core import bulk, ledger
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import Conflict, NotFound
 from headwater.core.steps import Resources
@@ -48,6 +49,8 @@ MOVES: dict[State, frozenset[State]] = {
 GOOD_ENDS = frozenset({State.DONE, State.REUSED})
 ENDS = GOOD_ENDS | {State.FAILED, State.REFUSED, State.CANCELLED, State.SKIPPED}
 ON_ENGINE = frozenset({State.STARTING, State.RUNNING})
+ANYWHERE = "any"
+"""What stands for an engine in a job that may go to any site."""
 
 jobs = Table(
     "job",
@@ -63,6 +66,7 @@ jobs = Table(
     Column("state", String(12), nullable=False),
     Column("reason", String(1000), nullable=False, default=""),
     Column("engine", String(40), nullable=False),
+    Column("asked", String(40), nullable=False, default="", server_default=""),
     Column("place", String(400), nullable=False, default=""),
     Column("attempt", Integer, nullable=False, default=0),
     Column("reuse_key", String(71)),
@@ -79,6 +83,8 @@ jobs = Table(
     Column("attained_s", Float, nullable=False, default=0.0, server_default="0"),
     Column("preempted_for", String(120)),
     Column("preemptions", Integer, nullable=False, default=0, server_default="0"),
+    Column("moves", Integer, nullable=False, default=0, server_default="0"),
+    Column("home", String(32)),
     Index("ix_job_graph", "graph", "position"),
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
@@ -130,12 +136,16 @@ def spec_from(told: Mapping[str, Any]) -> Spec:
     rest = {key: value for key, value in told.items() if key not in ("inputs", "resources", "argv", "gate", "outputs")}
     return Spec(
         inputs=inputs,
-        resources=Resources(**told["resources"]),
+        resources=_resources(told["resources"]),
         argv=tuple(told["argv"]),
         gate=tuple(told["gate"]),
         outputs=tuple(told["outputs"]),
         **rest,
     )
+
+
+def _resources(told: Mapping[str, Any]) -> Resources:
+    return Resources(**(dict(told) | {"residency": tuple(told.get("residency", ()))}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +163,7 @@ class Job:
     state: State
     reason: str
     engine: str
+    """Where it runs or ran; while it waits, where it is to run: `ANYWHERE` for any site."""
     place: str
     attempt: int
     reuse_key: str | None
@@ -172,7 +183,13 @@ class Job:
     preempted_for: str | None
     """The job that this one makes room for, while it stops."""
     preemptions: int
-    """How many of its attempts were stopped for other jobs: they use up no retries."""
+    """How many of its attempts were stopped for other jobs, or lost with their site: they use up no retries."""
+    asked: str = ""
+    """The engine that was asked for; empty: the same as `engine`."""
+    moves: int = 0
+    """How many of its attempts were left behind on a site that was lost, and may still run there."""
+    home: str | None = None
+    """The folder that its engine keeps the present attempt in (see `engines/home.py`)."""
 
     @property
     def key(self) -> str:
@@ -205,17 +222,14 @@ def submit(connection: Connection, graph: str, new: Sequence[NewJob], *, organis
     """Enter a graph of jobs, whole. Submitting the same graph id again changes nothing."""
     if connection.execute(select(jobs.c.id).where(jobs.c.graph == graph).limit(1)).first():
         return
+    rows = []
     for position, job in enumerate(new):
         state = State.WAITING if job.needs else State.QUEUED
         row = {"id": job.id, "graph": graph, "name": job.name, "position": position, "state": state, "engine": job.engine}
-        connection.execute(
-            insert(jobs).values(
-                organisation=organisation, submitted_by=actor, step=job.spec.step, spec=job.spec.as_json(), submitted_at=at, **row
-            )
-        )
-    edges = [{"job": job.id, "needs": need} for job in new for need in sorted(job.needs)]
-    if edges:
-        connection.execute(insert(needs), edges)
+        spec = {"organisation": organisation, "submitted_by": actor, "submitted_at": at, "step": job.spec.step, "spec": job.spec.as_json()}
+        rows.append(row | spec | {"asked": job.engine})
+    bulk.insert_all(connection, jobs, rows)
+    bulk.insert_all(connection, needs, [{"job": job.id, "needs": need} for job in new for need in sorted(job.needs)])
     ledger.append(connection, "graph.submitted", subject=graph, actor=actor, at=at, body={"jobs": [job.id for job in new]})
 
 
@@ -265,23 +279,77 @@ def finished_like(connection: Connection, reuse_key: str, organisation: str) -> 
     return tuple(from_row(row) for row in connection.execute(query.order_by(jobs.c.ended_at.desc()).limit(5)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A change of a job's state; `values` are other columns that change with it."""
+
+    job: Job
+    to: State
+    actor: str
+    reason: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
 def move(connection: Connection, job: Job, to: State, *, at: datetime, actor: str, reason: str = "", **values: Any) -> None:
     """Change a job's state with its ledger entry. Raises Conflict where the table of moves, or another writer, forbids it."""
-    if to not in MOVES.get(job.state, frozenset()):
-        raise Conflict(f"Job {job.id} is {job.state} and cannot become {to}.", "Look at it again.")
-    if to in ENDS:
-        values["ended_at"] = at
-    changed = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.attempt == job.attempt)
-        .values(state=to, reason=reason[:1000], **values)
-    )
-    if changed.rowcount != 1:
+    if not move_all(connection, [Move(job=job, to=to, actor=actor, reason=reason, values=values)], at=at):
         raise Conflict(f"Job {job.id} is no longer {job.state} in attempt {job.attempt}.", "Another writer was first.")
-    body = {"attempt": values.get("attempt", job.attempt), "reason": reason[:1000]}
-    ledger.append(connection, f"job.{to}", subject=job.id, actor=actor, at=at, body=body)
-    if to in ENDS:
-        _release(connection, job, good=to in GOOD_ENDS, at=at, actor=actor)
+
+
+def move_all(connection: Connection, wanted: Sequence[Move], *, at: datetime) -> frozenset[str]:
+    """Change many jobs' states with their ledger entries, and return those that changed: what another writer moved stays as it is.
+
+    Raises Conflict where the table of moves forbids one of them.
+    """
+    for one in wanted:
+        if one.to not in MOVES.get(one.job.state, frozenset()):
+            raise Conflict(f"Job {one.job.id} is {one.job.state} and cannot become {one.to}.", "Look at it again.")
+    fresh = _unmoved(connection, [one.job for one in wanted])
+    made = [one for one in wanted if one.job.id in fresh]
+    for rows in _alike([_changed(one, at) for one in made]):
+        bulk.update_all(connection, jobs, "id", rows)
+    if made:
+        ledger.extend(connection, [_told(one, at) for one in made])
+    if ended := [one for one in made if one.to in ENDS]:
+        _release(connection, ended, at=at)
+    return frozenset(one.job.id for one in made)
+
+
+def note_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Set columns that say why queued jobs wait, with no entry in the ledger; each row names its `id`. What has moved on stays as it is."""
+    query = select(jobs.c.id).where(jobs.c.id.in_([row["id"] for row in rows]), jobs.c.state == State.QUEUED)
+    queued = set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars()) if rows else set()
+    bulk.update_all(connection, jobs, "id", [row for row in rows if row["id"] in queued])
+
+
+def _unmoved(connection: Connection, known: Sequence[Job]) -> frozenset[str]:
+    """Return those jobs that are still in the state and attempt in which they were read, held until the transaction ends."""
+    column, states = jobs.c, {job.id: (job.state, job.attempt) for job in known}
+    query = select(column.id, column.state, column.attempt).where(column.id.in_(list(states)))
+    found = connection.execute(query.order_by(column.id).with_for_update())
+    return frozenset(row.id for row in found if (row.state, row.attempt) == states[row.id])
+
+
+def _changed(one: Move, at: datetime) -> dict[str, Any]:
+    values = {"id": one.job.id, "state": one.to, "reason": one.reason[:1000], **one.values}
+    if one.to in ENDS:
+        values["ended_at"] = at
+    elif one.to is State.QUEUED and one.job.asked:
+        values["engine"] = one.job.asked
+    return values
+
+
+def _alike(rows: Sequence[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """Return rows in groups that name the same columns."""
+    by_columns: dict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_columns[frozenset(row)].append(row)
+    return by_columns.values()
+
+
+def _told(one: Move, at: datetime) -> ledger.Told:
+    body = {"attempt": one.values.get("attempt", one.job.attempt), "reason": one.reason[:1000]}
+    return ledger.Told(kind=f"job.{one.to}", subject=one.job.id, actor=one.actor, at=at, body=body)
 
 
 def ask_room(connection: Connection, job: Job, *, for_job: str, why: str, at: datetime, actor: str) -> None:
@@ -308,18 +376,28 @@ def ask_cancel(connection: Connection, job: str, *, actor: str, at: datetime) ->
     ledger.append(connection, "job.cancel_asked", subject=job, actor=actor, at=at)
 
 
-def _release(connection: Connection, job: Job, *, good: bool, at: datetime, actor: str) -> None:
-    """Queue what waited for this job alone, or skip it where this job did not succeed."""
-    children = connection.execute(
-        select(jobs).join(needs, needs.c.job == jobs.c.id).where(needs.c.needs == job.id).order_by(jobs.c.position)
-    )
-    for child in [from_row(row) for row in children]:
-        if child.state is not State.WAITING:
-            continue
-        if not good:
-            move(connection, child, State.SKIPPED, at=at, actor=actor, reason=f"needs '{job.name}', which did not succeed")
-        elif all(parent.state in GOOD_ENDS for parent in needed_by(connection, child.id)):
-            move(connection, child, State.QUEUED, at=at, actor=actor)
+def _release(connection: Connection, ended: Sequence[Move], *, at: datetime) -> None:
+    """Queue what waited for these jobs alone, or skip it where one of them did not succeed."""
+    over = {one.job.id: one for one in ended}
+    below = select(needs.c.job, needs.c.needs).join(jobs, needs.c.job == jobs.c.id)
+    waiting: dict[str, list[Move]] = defaultdict(list)
+    for child, parent in connection.execute(below.where(needs.c.needs.in_(list(over)), jobs.c.state == State.WAITING)):
+        waiting[child].append(over[parent])
+    if not waiting:
+        return
+    held = select(needs.c.job).join(jobs, needs.c.needs == jobs.c.id).where(needs.c.job.in_(list(waiting)), jobs.c.state.not_in(GOOD_ENDS))
+    unready = set(connection.execute(held).scalars())
+    found = connection.execute(select(jobs).where(jobs.c.id.in_(list(waiting))).order_by(jobs.c.graph, jobs.c.position))
+    moves = []
+    for child in map(from_row, found):
+        bad = next((one for one in waiting[child.id] if one.to not in GOOD_ENDS), None)
+        actor = waiting[child.id][0].actor
+        if bad is not None:
+            reason = f"needs '{bad.job.name}', which did not succeed"
+            moves.append(Move(job=child, to=State.SKIPPED, actor=bad.actor, reason=reason))
+        elif child.id not in unready:
+            moves.append(Move(job=child, to=State.QUEUED, actor=actor))
+    move_all(connection, moves, at=at)
 
 
 def from_row(row: Row[Any]) -> Job:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
+from headwater.compute.floor import Floor, residency
 from headwater.compute.jobs import ON_ENGINE, Job
+from headwater.compute.live import Live
 from headwater.compute.policy_file import PolicyFile
+from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
-from headwater.compute.situation import INSIDE, Facts
+from headwater.compute.settlement import budgets
+from headwater.compute.situation import INSIDE, Facts, Sums
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
 STRICT_WINDOW, WINDOW = 16, 256
-"""How many of the oldest queued jobs are looked at in a turn: a policy that nobody overtakes needs few, as only the first can start."""
+"""How many queued jobs a turn looks at: of each engine's oldest under a policy that nobody overtakes, as only the first can start."""
 LEARN_AGAIN_S = 10.0
 
 
@@ -28,9 +33,11 @@ class Judge:
 
     def __init__(self, settings: Settings, *, heard: Heard = deciding.unheard) -> None:
         """Read the policy. Raises NotFound or BadPolicy where it cannot be read."""
+        self._settings = settings
         self.file = PolicyFile(settings.policy)
         self._heard = heard
         self._history = History()
+        self._quotas: tuple[Quota, ...] = ()
         self._recent: tuple[Job, ...] = ()
         self._learned_s = self._looked_s = -LEARN_AGAIN_S
 
@@ -39,24 +46,54 @@ class Judge:
         """The policy that decides now."""
         return self.file.current()
 
-    @property
-    def window(self) -> int:
-        """How many queued jobs to show `decide`."""
-        policy = self.policy
-        strict = policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never"
-        return STRICT_WINDOW if strict else WINDOW
+    def window(self, connection: Connection, live: Live, *, now: datetime) -> tuple[Job, ...]:
+        """Return the queued jobs to decide about now.
 
-    def decide(
-        self, connection: Connection, *, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity], now: datetime
-    ) -> tuple[Decision, ...]:
-        """Return what becomes of each queued job, and which running ones are to stop."""
+        Where more wait than are looked at, organisations that cannot start anything by their quotas or budgets are left out for now.
+        """
+        if live.quotas_changed:
+            self._quotas, live.quotas_changed = quotas.listed(connection), False
+        policy, spent = self.policy, budgets.spent(connection, now)
+        if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
+            return live.oldest(connection, STRICT_WINDOW, last=lambda owner: budgets.barred(owner, spent) is not None)
+        if live.count <= WINDOW:
+            return live.oldest(connection, WINDOW)
+        units, used = live.sums.by_organisation(), self.used(connection, now)
+        weights = {one.organisation: one.weight for one in self._quotas}
+        full = quotas.rooms(self._quotas, units)
+        return live.window(
+            connection,
+            WINDOW,
+            aside=lambda owner: full(owner) or budgets.barred(owner, spent) is not None,
+            rank=lambda owner: used.get(owner, 0.0) / weights.get(owner, 1.0),
+        )
+
+    def decided_by(
+        self,
+        connection: Connection,
+        queued: Sequence[Job],
+        active: Sequence[Job],
+        capacity: Mapping[str, Capacity],
+        floor: Floor,
+        *,
+        sums: Sums,
+        now: datetime,
+    ) -> Facts:
+        """Return what the dispatcher decides by: what each of its engines has, and what active jobs hold of it in all."""
         told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
-        return deciding.decisions(self._facts(connection, queued, active, capacity, told, now), self._heard)
+        facts = self._facts(connection, queued, active, capacity, told, now, live=True)
+        return replace(facts, closed=floor.closed(), residency=floor.residency(), sums=sums)
+
+    def decide(self, facts: Facts) -> tuple[Decision, ...]:
+        """Return what becomes of each queued job, and which running ones are to stop."""
+        return deciding.decisions(facts, self._heard)
 
     def facts(self, connection: Connection, *, queued: Sequence[Job], now: datetime) -> Facts:
         """Return what is decided by for those who ask why: what runs and what there is as recorded, run times whatever the policy reads."""
         active = jobs.in_states(connection, ON_ENGINE)
-        return self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
+        facts = self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
+        closed = {name: stand.why for name, stand in pool.stands_noted(connection).items() if not stand.is_open}
+        return replace(facts, closed=closed, residency=residency(self._settings))
 
     def _facts(
         self,
@@ -66,16 +103,19 @@ class Judge:
         capacity: Mapping[str, Capacity],
         expected: Mapping[str, RunTime],
         now: datetime,
+        *,
+        live: bool = False,
     ) -> Facts:
         return Facts(
             now=now,
             queued=queued,
             active=active,
             capacity=capacity,
-            quotas=quotas.listed(connection),
+            quotas=self._quotas if live else quotas.listed(connection),
             policy=self.policy,
             expected=expected,
             used=self.used(connection, now),
+            spent=budgets.spent(connection, now),
         )
 
     def used(self, connection: Connection, now: datetime) -> dict[str, float]:

@@ -15,6 +15,7 @@ from headwater.compute import floor_pages, jobs, story, views
 from headwater.compute.api import found, wake, why_of
 from headwater.compute.curves import charts
 from headwater.compute.jobs import ENDS, Job, State
+from headwater.compute.settlement.pages import router as settlement
 from headwater.compute.views import LogChunk
 from headwater.compute.why import WhyView
 from headwater.core import identity, ledger
@@ -24,6 +25,7 @@ from headwater.core.web import Update, fragment, live, names_of, page, permitted
 
 router = APIRouter(include_in_schema=False)
 router.include_router(floor_pages.router)
+router.include_router(settlement)
 
 Reader = Annotated[Actor, Depends(permitted(Permission.COMPUTE_READ))]
 Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]

@@ -13,13 +13,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import Connection, func, or_, select
 
 from headwater.compute import jobs, pool
 from headwater.compute.catalogue.figures import Figure, Unknown
 from headwater.compute.catalogue.sites import Site, Sites, sites
-from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job, State
+from headwater.compute.pool import OPEN, Stand
 from headwater.compute.situation import INSIDE
 from headwater.compute.work import Capacity
 from headwater.core.errors import BadFile, NotFound
@@ -30,9 +32,14 @@ UNDESCRIBED = "No sites file describes it."
 
 
 class SiteState(StrEnum):
-    """What the dispatcher last saw of a site."""
+    """What the dispatcher last saw of a site: `pool.Standing`, or one of these."""
 
     ACTIVE = "active"
+    UNREACHED = "unreached"
+    LOST = "lost"
+    HELD = "held"
+    DRAINING = "draining"
+    DRAINED = "drained"
     EMPTY = "empty"
     """Its engine has no node up."""
     UNSEEN = "unseen"
@@ -68,6 +75,8 @@ class SiteNow:
     price: Figure | Unknown
     carbon: Figure | Unknown
     facts: Site | None
+    why: str = ""
+    """Why it starts nothing, where it does not."""
 
     @property
     def share(self) -> float | None:
@@ -105,30 +114,40 @@ def _read(path: str, _changed_ns: int) -> Described:
 def look(connection: Connection, stated: Sites | None, now: datetime) -> tuple[SiteNow, ...]:
     """Return every site as it is now: those with an engine, then those that are only described."""
     queued = _queued(connection)
-    return assembled(pool.noted(connection), jobs.in_states(connection, ON_ENGINE), queued, stated, now)
+    stands = pool.stands_noted(connection)
+    return assembled(pool.noted(connection), jobs.in_states(connection, ON_ENGINE), queued, stated, now, stands)
 
 
 def assembled(
-    capacity: Mapping[str, Capacity], active: Iterable[Job], queued: Mapping[str, int], stated: Sites | None, now: datetime
+    capacity: Mapping[str, Capacity],
+    active: Iterable[Job],
+    queued: Mapping[str, int],
+    stated: Sites | None,
+    now: datetime,
+    stands: Mapping[str, Stand] = MappingProxyType({}),
 ) -> tuple[SiteNow, ...]:
     """Return every site as it is now. Pure."""
     here: dict[str, list[Job]] = defaultdict(list)
     for job in active:
         here[job.engine].append(job)
     facts = dict(stated.by_id) if stated is not None else {}
-    engines = sorted(name for name in {*capacity, *queued} if name != INSIDE)
+    engines = sorted(name for name in {*capacity, *queued} if name not in (INSIDE, ANYWHERE))
     ids = [*engines, *(one for one in facts if one not in engines)]
     return tuple(
-        _site(one, number, capacity.get(one), here[one], queued.get(one, 0), facts.get(one), now) for number, one in enumerate(ids, 1)
+        _site(one, number, capacity.get(one), stands.get(one, OPEN), here[one], queued.get(one, 0), facts.get(one), now)
+        for number, one in enumerate(ids, 1)
     )
 
 
-def _site(name: str, number: int, whole: Capacity | None, here: Sequence[Job], queued: int, facts: Site | None, now: datetime) -> SiteNow:
+def _site(
+    name: str, number: int, whole: Capacity | None, stand: Stand, here: Sequence[Job], queued: int, facts: Site | None, now: datetime
+) -> SiteNow:
     held = pool.total(job.spec.resources for job in here)
     return SiteNow(
         id=name,
         number=number,
-        state=SiteState.UNSEEN if whole is None else SiteState.ACTIVE if whole.cpus > 0 else SiteState.EMPTY,
+        state=_state(whole, stand),
+        why=stand.why,
         chips=_declared(facts) if whole is None else _chips(whole, held),
         cpus=None if whole is None else Use(what="cpu", held=held.cpus, whole=whole.cpus),
         memory=None if whole is None else Use(what="memory", held=held.memory_gib, whole=whole.memory_gib),
@@ -138,6 +157,12 @@ def _site(name: str, number: int, whole: Capacity | None, here: Sequence[Job], q
         carbon=Unknown(reason=UNDESCRIBED) if facts is None else facts.location_kgco2_per_kwh,
         facts=facts,
     )
+
+
+def _state(whole: Capacity | None, stand: Stand) -> SiteState:
+    if whole is None:
+        return SiteState.UNSEEN
+    return SiteState(stand.standing) if whole.cpus > 0 or not stand.is_open else SiteState.EMPTY
 
 
 def _chips(whole: Capacity, held: Capacity) -> tuple[Use, ...]:

@@ -15,11 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from headwater.compute import deciding, jobs
-from headwater.compute.deciding import Decision, Verdict
+from headwater.compute.deciding import CLOSED, Decision, Verdict
 from headwater.compute.expecting import MOST_JOBS, Expectation, expected_starts_on
 from headwater.compute.jobs import Job, State
 from headwater.compute.judging import Judge
-from headwater.compute.situation import Facts
+from headwater.compute.situation import Facts, groups
 
 MOST_NAMES = 200
 """Organisations to choose from."""
@@ -110,20 +110,17 @@ def _forecast(found: Sequence[Job], facts: Facts) -> tuple[Waiting, ...]:
     if not facts.capacity:
         return tuple(_recorded(job, facts.now, len(found)) for job in found)
     made = {one.job: one for one in deciding.decisions(facts)}
-    never = {one.job for one in made.values() if one.verdict is Verdict.NEVER}
-    starts = {job: start for engine in sorted({job.engine for job in found}) for job, start in _starts(facts, engine, never).items()}
+    never = {one.job for one in made.values() if one.verdict is Verdict.NEVER or one.code in CLOSED}
+    starts = {job: start for group in groups(facts) for job, start in _starts(facts, group, never).items()}
     rows = [_decided(job, made[job.id], starts, facts.now) for job in found if job.id in made]
     far = datetime.max.replace(tzinfo=facts.now.tzinfo)
     return tuple(sorted(rows, key=lambda row: (row.start.at or far, row.job.submitted_at, row.job.graph, row.job.position)))
 
 
-def _starts(facts: Facts, engine: str, never: set[str]) -> dict[str, Expectation]:
-    """Return expected starts on an engine; what could never run there is none of the policy's business."""
-    whole = facts.capacity.get(engine)
-    if whole is None or whole.cpus <= 0:
-        return {}
-    able = tuple(job for job in facts.queued if job.id not in never and job.engine == engine)
-    return expected_starts_on(replace(facts, queued=able), engine)
+def _starts(facts: Facts, group: frozenset[str], aside: set[str]) -> dict[str, Expectation]:
+    """Return expected starts on a group of engines; what could never run there, or waits for one that is closed, is left aside."""
+    able = tuple(job for job in facts.queued if job.id not in aside and job.engine in group)
+    return expected_starts_on(replace(facts, queued=able), group) if able else {}
 
 
 def _decided(job: Job, one: Decision, starts: Mapping[str, Expectation], now: datetime) -> Waiting:

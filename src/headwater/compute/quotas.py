@@ -6,7 +6,7 @@ against those of all above it. One that may borrow runs past its quota on what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,6 +66,16 @@ def listed(connection: Connection, scopes: Iterable[str] = (identity.ROOT,)) -> 
 def above(organisation: str) -> str:
     """Return the organisation in which one must hold the permission to set this one's quota: nobody raises their own."""
     return organisation.rpartition("/")[0] or identity.ROOT
+
+
+def rooms(set_quotas: Sequence[Quota], held: Mapping[str, float]) -> Callable[[str], bool]:
+    """Return what tells whether quotas keep an organisation from starting anything while these units are held, by path."""
+    ends = {
+        one.organisation
+        for one in set_quotas
+        if one.units is not None and held.get(one.organisation, 0.0) >= one.units and (not one.may_borrow or "/" not in one.organisation)
+    }
+    return lambda organisation: bool(ends) and not ends.isdisjoint(lineage(organisation))
 
 
 def queues(set_quotas: Sequence[Quota], organisations: Iterable[str], used: Mapping[str, float]) -> tuple[QueueShape, ...]:

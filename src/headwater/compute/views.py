@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from headwater.compute.floor import FOLDERS
 from headwater.compute.jobs import ENDS, Job, State
 from headwater.core import progress
 from headwater.core.errors import NotFound
@@ -69,7 +70,10 @@ class LogChunk(BaseModel):
 
 def attempt_folder(platform: Platform, job: Job, attempt: int | None = None) -> Path:
     """Return the folder of a job's present attempt, or of the one named, whether or not it exists."""
-    return platform.settings.data_folder / "jobs" / (job.key if attempt is None else f"{job.id}.{attempt}")
+    key, root = job.key if attempt is None else f"{job.id}.{attempt}", platform.settings.data_folder / FOLDERS
+    here = [root / job.engine, *(sorted(root.iterdir()) if root.is_dir() else ())]  # an earlier attempt may have been elsewhere
+    found: Path = next((folder / key for folder in here if (folder / key).is_dir()), here[0] / key)
+    return found
 
 
 def view(platform: Platform, job: Job) -> JobView:

@@ -70,6 +70,20 @@ class Observation:
     usage: Usage = Usage()
 
 
+def _untold(share: float) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """How an attempt's inputs are brought to its engine's folder (see `staging.py`)."""
+
+    cache_bytes: int = 16 << 30
+    """What the cache there may hold between attempts."""
+    told: Callable[[float], None] = _untold
+    """Is told the share of the inputs' bytes that is there, again and again while they are copied."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One attempt of one job: a step (`task`) or a command (`argv`), and what it needs.
@@ -86,6 +100,7 @@ class Work:
     environment: Mapping[str, str] = field(default_factory=dict)
     devices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Indices of the accelerators that are this attempt's own, by chip."""
+    staging: Staging = Staging()
     person: str = ""
     """Name of who handed the job in, for engines that start it as them."""
     organisation: str = ""
@@ -140,6 +155,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of what this instance holds; attempts under way go on."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """An engine that may stop answering while its jobs go on."""
+
+    def silent_s(self) -> float:
+        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered."""
         ...
 
 

@@ -24,8 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, String, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, MetaData, String, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from headwater.core import clock
@@ -44,11 +44,12 @@ metadata = MetaData(
 """Every room's tables."""
 
 LARGEST_BATCH = 64
-LEADER_LOCK = 7351002
 BUSY_MS = 30_000
 POSTGRES_ATTEMPTS = 8
 RETRY_CODES = {"40001", "40P01", "23505"}
 """Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see."""
+AWAY_CODES = ("08", "57P", "25P03")
+"""What PostgreSQL's codes begin with where it ends a session, or takes none: stopping, starting, or tired of an idle transaction."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -77,9 +78,7 @@ class Database:
         """Open the database at a SQLAlchemy URL (`sqlite:///path` or `postgresql+pg8000://…`)."""
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        self._reader = (
-            _sqlite_engine(url, "BEGIN") if self.is_sqlite else create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
-        )
+        self._reader = _sqlite_engine(url, "BEGIN") if self.is_sqlite else _postgres_engine(url)
         self._pending: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -94,8 +93,10 @@ class Database:
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except OperationalError as error:
-            raise self._unavailable(error) from error
+        except DBAPIError as error:
+            if _is_away(error):
+                raise self._unavailable(error) from error
+            raise
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and return what it returns, after the commit.
@@ -112,20 +113,6 @@ class Database:
         self._pending.put(item)
         result: T = item.done.result()
         return result
-
-    def claim_leadership(self) -> Callable[[], None] | None:
-        """Claim to be the one process that acts on this database, and return what ends the claim; None where another holds it.
-
-        On PostgreSQL an advisory lock of a connection kept for it; a SQLite file lies in the data folder, which has a lock of its own.
-        """
-        if self.is_sqlite:
-            return lambda: None
-        connection = self._reader.connect().execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()  # closing it must end its session, and the lock with it
-        if connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": LEADER_LOCK}).scalar_one():
-            return connection.close
-        connection.close()
-        return None
 
     def close(self) -> None:
         """Finish the writes under way and let go of the database."""
@@ -150,7 +137,7 @@ class Database:
             except DBAPIError as error:
                 if attempt < POSTGRES_ATTEMPTS and _sql_state(error) in RETRY_CODES:
                     continue
-                if isinstance(error, OperationalError):
+                if _is_away(error):
                     raise self._unavailable(error) from error
                 raise
         raise AssertionError("unreachable")
@@ -207,8 +194,20 @@ def _sql_state(error: DBAPIError) -> str:
     return str(details.get("C", "")) if isinstance(details, dict) else ""
 
 
+def _is_away(error: DBAPIError) -> bool:
+    """Tell whether an error says that the database is not there, or went away in the middle."""
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _sql_state(error).startswith(AWAY_CODES)
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(
+        url, pool_size=8, max_overflow=8, pool_pre_ping=True, hide_parameters=True
+    )  # values stay out of errors, so of logs
+
+
 def _sqlite_engine(url: str, begin: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+    connect = {"timeout": BUSY_MS / 1000, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

@@ -2,7 +2,8 @@
 
 Permissions are a closed list of `room.verb`; a role is a named set of them; a grant gives a person a
 role within one organisation's path (`city/org` covers `city/org/team`), with a reason and an end.
-`decide` is the one place where a permission is weighed, and says why.
+A token may be limited to less than its person may do. `decide` is the one place where a permission is
+weighed, and says why.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, String, Table, Text, delete, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, Row, String, Table, Text, delete, insert, select, update
 
-from headwater.core import ledger
+from headwater.core import ledger, limit
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import BadInput, Conflict, NotFound, NotSignedIn, Refused
+from headwater.core.limit import NO_LIMIT, Limit
+from headwater.core.limit import covers as covers
 
 ROOT = "city"
 SYSTEM = "system"
@@ -35,6 +38,9 @@ class Permission(StrEnum):
     COMPUTE_READ = "compute.read"
     COMPUTE_CANCEL = "compute.cancel"
     COMPUTE_QUOTA = "compute.quota"
+    COMPUTE_SITES = "compute.sites"
+    USAGE_READ = "usage.read"
+    SETTLEMENT_MANAGE = "settlement.manage"
     ARTIFACTS_READ = "artifacts.read"
     MODELS_READ = "models.read"
     MODELS_PREDICT = "models.predict"
@@ -66,6 +72,8 @@ ROLES: dict[str, frozenset[Permission]] = {
     | {
         Permission.COMPUTE_CANCEL,
         Permission.COMPUTE_QUOTA,
+        Permission.COMPUTE_SITES,
+        Permission.SETTLEMENT_MANAGE,
         Permission.MODELS_RETIRE,
         Permission.LEDGER_READ,
         Permission.METRICS_READ,
@@ -96,6 +104,7 @@ grants = Table(
     Column("scope", String(200), ForeignKey("organisation.path"), nullable=False),
     Column("reason", Text, nullable=False),
     Column("expires_at", UtcTime),
+    Column("source", String(20)),
     Index("ix_role_grant_person", "person"),
 )
 tokens = Table(
@@ -108,6 +117,9 @@ tokens = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("made_from", String(64)),
+    Column("permissions", Text),
+    Column("organisation", String(200)),
+    Column("used_at", UtcTime),
     Index("ix_token_person", "person"),
     Index("ix_token_made_from", "made_from"),
 )
@@ -132,10 +144,19 @@ class Actor:
     name: str
     organisation: str
     grants: tuple[Grant, ...]
+    limit: Limit = NO_LIMIT
+    """What the token with which they ask may do at most."""
+    token: str = ""
+    """That token's hash, which tells nothing of the token."""
+    used_at: datetime | None = None
+    """When the token was last noted as used: sessions only."""
 
     def scopes(self, permission: Permission) -> tuple[str, ...]:
         """Return the organisation paths in which the actor has a permission: what lists are filtered by."""
-        return tuple(sorted({grant.scope for grant in self.grants if permission in ROLES[grant.role]}))
+        if not self.limit.names(permission):
+            return ()
+        within = {self.limit.within(grant.scope) for grant in self.grants if permission in ROLES[grant.role]}
+        return tuple(sorted(scope for scope in within if scope is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +167,10 @@ class Decision:
     because: str
 
 
-def covers(scope: str, path: str) -> bool:
-    """Tell whether a scope takes in an organisation path."""
-    return path == scope or path.startswith(scope + "/")
-
-
 def decide(actor: Actor, permission: Permission, organisation: str) -> Decision:
     """Return whether the actor may do this in that organisation, and why. Pure."""
+    if not actor.limit.allows(permission, organisation):
+        return Decision(allowed=False, because=f"this token may not {permission} in {organisation}: it is limited to {actor.limit}")
     for grant in actor.grants:
         if permission in ROLES[grant.role] and covers(grant.scope, organisation):
             return Decision(allowed=True, because=f"{actor.name} is {grant.role} in {grant.scope}")
@@ -164,7 +182,8 @@ def require(actor: Actor, permission: Permission, organisation: str) -> None:
     """Raise Refused unless the actor may do this in that organisation."""
     decision = decide(actor, permission, organisation)
     if not decision.allowed:
-        raise Refused(f"{decision.because}.", "Ask an administrator for the role.", permission=str(permission))
+        hint = "Use a token without that limit." if actor.limit.bounds else "Ask an administrator for the role."
+        raise Refused(f"{decision.because}.", hint, permission=str(permission))
 
 
 def add_organisation(connection: Connection, path: str, title: str, *, actor: str, at: datetime) -> None:
@@ -194,16 +213,45 @@ def add_person(connection: Connection, name: str, organisation: str, *, actor: s
 
 
 def grant(
-    connection: Connection, person: str, role: str, scope: str, *, reason: str, actor: str, at: datetime, expires_at: datetime | None = None
+    connection: Connection,
+    person: str,
+    role: str,
+    scope: str,
+    *,
+    reason: str,
+    actor: str,
+    at: datetime,
+    expires_at: datetime | None = None,
+    source: str | None = None,
 ) -> None:
-    """Give a person a role within a scope. Raises BadInput for an unknown role, NotFound for an unknown scope."""
+    """Give a person a role within a scope. Raises BadInput for an unknown role, NotFound for an unknown scope.
+
+    `source` names what keeps the grant up to date, where something does: see `grants_from`.
+    """
     if role not in ROLES:
         raise BadInput(f"There is no role '{role}'.", f"Roles: {', '.join(ROLES)}.")
     if not connection.execute(select(organisations.c.path).where(organisations.c.path == scope)).first():
         raise NotFound(f"There is no organisation {scope[:200]}.", "Add it first.")
-    values = {"person": person, "role": role, "scope": scope, "reason": reason, "expires_at": expires_at}
+    values = {"person": person, "role": role, "scope": scope, "reason": reason, "expires_at": expires_at, "source": source}
     connection.execute(insert(grants).values(id=uuid.uuid4().hex, **values))
     ledger.append(connection, "role.granted", subject=person, actor=actor, at=at, body={"role": role, "scope": scope, "reason": reason})
+
+
+def grants_from(connection: Connection, person: str, source: str) -> list[Row[Any]]:
+    """Return the rows (id, role, scope) of a person's grants that some source gave."""
+    column = grants.c
+    query = select(column.id, column.role, column.scope).where(column.person == person, column.source == source)
+    return list(connection.execute(query))
+
+
+def withdraw(connection: Connection, grant_id: str, *, reason: str, actor: str, at: datetime) -> None:
+    """Take a role away by its grant's id. Raises NotFound."""
+    row = connection.execute(select(grants).where(grants.c.id == grant_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such grant.")
+    connection.execute(delete(grants).where(grants.c.id == grant_id))
+    body = {"role": row.role, "scope": row.scope, "reason": reason}
+    ledger.append(connection, "role.withdrawn", subject=row.person, actor=actor, at=at, body=body)
 
 
 def issue_token(
@@ -216,27 +264,42 @@ def issue_token(
     at: datetime,
     actor: str = SYSTEM,
     made_from: str | None = None,
+    bound: Limit = NO_LIMIT,
 ) -> str:
     """Make a token and return its text, which is shown this once: only its hash is kept. Expired tokens are cleared away.
 
-    `made_from` is the hash of the token with which it ends.
+    `made_from` is the hash of the token with which it ends; `bound` is what it may do at most.
     """
     connection.execute(delete(tokens).where(tokens.c.expires_at <= at))
     text = f"hw_{kind}_{secrets.token_urlsafe(32)}"
-    values = {"kind": kind, "person": person, "label": label[:200], "created_at": at, "expires_at": at + lasts}
-    connection.execute(insert(tokens).values(hash=_hash(text), made_from=made_from, **values))
-    ledger.append(connection, "token.issued", subject=person, actor=actor, at=at, body={"kind": kind, "label": label[:200]})
+    values = {"kind": kind, "person": person, "label": label[:200], "created_at": at, "expires_at": at + lasts, "used_at": at}
+    held = {"permissions": limit.to_text(bound.permissions), "organisation": bound.organisation}
+    connection.execute(insert(tokens).values(hash=token_hash(text), made_from=made_from, **values, **held))
+    body = {"kind": kind, "label": label[:200]} | ({"limit": str(bound)} if bound.bounds else {})
+    ledger.append(connection, "token.issued", subject=person, actor=actor, at=at, body=body)
     return text
 
 
-def actor_of(connection: Connection, token: str, *, now: datetime, kinds: tuple[TokenKind, ...]) -> Actor:
-    """Return who a token speaks for. Raises NotSignedIn for one that is unknown, expired or of another kind."""
-    row = connection.execute(select(tokens.c.person, tokens.c.kind, tokens.c.expires_at).where(tokens.c.hash == _hash(token))).one_or_none()
+def actor_of(connection: Connection, token: str, *, now: datetime, kinds: tuple[TokenKind, ...], idle: timedelta | None = None) -> Actor:
+    """Return who a token speaks for. Raises NotSignedIn for one that is unknown, expired, of another kind, or a session left idle."""
+    name = token_hash(token)
+    row = connection.execute(select(tokens).where(tokens.c.hash == name)).one_or_none()
     if row is None or row.kind not in kinds:
         raise NotSignedIn("This token is not known here.", "Sign in again, or have a new one issued.")
     if row.expires_at <= now:
         raise NotSignedIn("This token has expired.", "Sign in again, or have a new one issued.")
-    return load_actor(connection, row.person, now=now)
+    used_at = (row.used_at or row.created_at) if row.kind == "session" else None
+    if used_at is not None and idle is not None and used_at + idle <= now:
+        raise NotSignedIn(f"This session was not used for {idle.total_seconds() / 60:g} minutes.", "Sign in again.")
+    bound = Limit(permissions=limit.from_text(row.permissions), organisation=row.organisation)
+    actor = load_actor(connection, row.person, now=now)
+    organisation = bound.within(actor.organisation) or actor.organisation
+    return replace(actor, organisation=organisation, limit=bound, token=name, used_at=used_at)
+
+
+def note_use(connection: Connection, name: str, *, now: datetime) -> None:
+    """Note that the session of this hash is in use."""
+    connection.execute(update(tokens).where(tokens.c.hash == name).values(used_at=now))
 
 
 def name_of(connection: Connection, person: str) -> str:
@@ -258,16 +321,18 @@ def load_actor(connection: Connection, person: str, *, now: datetime) -> Actor:
 
 def open_session(connection: Connection, token: str, *, now: datetime, lasts: timedelta) -> str:
     """Return a session token for an API token; the session ends with it at the latest. Raises NotSignedIn."""
-    actor, name = actor_of(connection, token, now=now, kinds=("api",)), _hash(token)
+    actor, name = actor_of(connection, token, now=now, kinds=("api",)), token_hash(token)
     ends_at = connection.execute(select(tokens.c.expires_at).where(tokens.c.hash == name)).scalar_one()
-    lasts = min(lasts, ends_at - now)
-    return issue_token(connection, actor.id, kind="session", label="sign-in", lasts=lasts, at=now, actor=actor.id, made_from=name)
+    lasts, bound = min(lasts, ends_at - now), actor.limit
+    return issue_token(
+        connection, actor.id, kind="session", label="sign-in", lasts=lasts, at=now, actor=actor.id, made_from=name, bound=bound
+    )
 
 
 def spend_once_token(connection: Connection, token: str, *, now: datetime, session_lasts: timedelta) -> str:
     """Change a one-time token for a session token, in one transaction. Raises NotSignedIn where it was spent."""
     actor = actor_of(connection, token, now=now, kinds=("once",))
-    spent = connection.execute(delete(tokens).where(tokens.c.hash == _hash(token)))
+    spent = connection.execute(delete(tokens).where(tokens.c.hash == token_hash(token)))
     if spent.rowcount != 1:
         raise NotSignedIn("This link was used before.", "Have a new one printed: headwater admin-link.")
     return issue_token(connection, actor.id, kind="session", label="one-time link", lasts=session_lasts, at=now, actor=actor.id)
@@ -275,7 +340,7 @@ def spend_once_token(connection: Connection, token: str, *, now: datetime, sessi
 
 def revoke_token(connection: Connection, token: str, *, actor: str, at: datetime) -> None:
     """End a token now, and the sessions opened with it. Ending it twice changes nothing."""
-    end_token(connection, _hash(token), actor=actor, at=at)
+    end_token(connection, token_hash(token), actor=actor, at=at)
 
 
 def end_token(connection: Connection, name: str, *, actor: str, at: datetime) -> None:
@@ -284,6 +349,15 @@ def end_token(connection: Connection, name: str, *, actor: str, at: datetime) ->
     if row is not None:
         connection.execute(delete(tokens).where((tokens.c.hash == name) | (tokens.c.made_from == name)))
         ledger.append(connection, "token.revoked", subject=row.person, actor=actor, at=at, body={"kind": row.kind})
+
+
+def end_sessions(connection: Connection, person: str, *, actor: str, at: datetime, keep: str = "") -> int:
+    """End a person's sessions and one-time links, but the one whose token has the hash `keep`, and return how many."""
+    of_person = (tokens.c.person == person) & (tokens.c.kind != "api") & (tokens.c.hash != keep)
+    count = connection.execute(delete(tokens).where(of_person)).rowcount
+    if count:
+        ledger.append(connection, "sessions.ended", subject=person, actor=actor, at=at, body={"count": count})
+    return count
 
 
 def found(connection: Connection, *, at: datetime) -> str:
@@ -297,5 +371,6 @@ def found(connection: Connection, *, at: datetime) -> str:
     return person
 
 
-def _hash(token: str) -> str:
+def token_hash(token: str) -> str:
+    """Return what is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()

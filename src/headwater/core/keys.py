@@ -22,7 +22,14 @@ from headwater.core.errors import BadInput, Broken, Refused
 from headwater.core.statement import TrustedKey
 
 OFFICES: dict[str, tuple[str, ...]] = {
-    "platform": (statement.LINEAGE, statement.PUBLICATION, statement.DATA_VERSION, statement.CALIBRATION, statement.REVOCATION),
+    "platform": (
+        statement.LINEAGE,
+        statement.PUBLICATION,
+        statement.DATA_VERSION,
+        statement.CALIBRATION,
+        statement.USAGE,
+        statement.REVOCATION,
+    ),
     "evaluator": (statement.TRUST_GRADE, statement.REVOCATION),
     "authority": (statement.FILING, statement.AUTHORISATION, statement.REVOCATION),
 }

@@ -9,14 +9,14 @@ entries; `verify` finds what was changed behind its back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, Text, insert, select, update
 
-from headwater.core import canonical
+from headwater.core import bulk, canonical
 from headwater.core.clock import to_text
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import Broken
@@ -70,18 +70,40 @@ class Verified:
     head: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an entry is to say."""
+
+    kind: str
+    subject: str
+    actor: str
+    at: datetime
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
 def append(connection: Connection, kind: str, *, subject: str, actor: str, at: datetime, body: Mapping[str, Any] | None = None) -> Entry:
     """Append one entry in the caller's transaction and return it."""
+    return extend(connection, [Told(kind=kind, subject=subject, actor=actor, at=at, body=body or {})])[0]
+
+
+def extend(connection: Connection, told: Sequence[Told]) -> list[Entry]:
+    """Append entries in order in the caller's transaction and return them."""
     last = connection.execute(select(ledger_head.c.seq, ledger_head.c.hash).where(ledger_head.c.id == 1).with_for_update()).one_or_none()
     if last is None:
         connection.execute(insert(ledger_head).values(id=1, seq=0, hash=GENESIS))
-    seq, previous = (last.seq + 1, last.hash) if last is not None else (1, GENESIS)
-    told = dict(body or {})
-    digest = _hash(seq=seq, at=to_text(at), kind=kind, actor=actor, subject=subject, body=told, previous=previous)
-    entry = Entry(seq=seq, at=at, kind=kind, actor=actor, subject=subject, body=told, previous=previous, hash=digest)
-    connection.execute(insert(ledger_entry).values(asdict(entry) | {"body": canonical.to_bytes(told).decode()}))
-    connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(seq=seq, hash=digest))
-    return entry
+    seq, previous = (last.seq, last.hash) if last is not None else (0, GENESIS)
+    made, rows = [], []
+    for one in told:
+        seq, body, at = seq + 1, dict(one.body), to_text(one.at)
+        digest = _hash(seq=seq, at=at, kind=one.kind, actor=one.actor, subject=one.subject, body=body, previous=previous)
+        made.append(
+            Entry(seq=seq, at=one.at, kind=one.kind, actor=one.actor, subject=one.subject, body=body, previous=previous, hash=digest)
+        )
+        rows.append(asdict(made[-1]) | {"body": canonical.to_bytes(body).decode()})
+        previous = digest
+    bulk.insert_all(connection, ledger_entry, rows)
+    connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(seq=seq, hash=previous))
+    return made
 
 
 def entries(

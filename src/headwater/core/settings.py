@@ -37,11 +37,31 @@ class Settings(BaseSettings):
     public_requests_per_minute: int = Field(
         1200, ge=0, description="Requests that one address may make in a minute without a sign-in; 0 means any number."
     )
+    token_requests_per_minute: int = Field(
+        6000, ge=0, description="Requests that one token or session may make in a minute; 0 means any number."
+    )
     signed_url_minutes: float = Field(
         60.0, gt=0, le=7 * 24 * 60, description="How long an address that opens a file without a sign-in holds."
     )
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only; switch on behind TLS.")
     session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts.")
+    session_idle_minutes: float = Field(120.0, gt=0, description="How long a sign-in lasts that is not used.")
+    oidc_issuer: str = Field(
+        "",
+        max_length=300,
+        pattern=r"^(https://[^\s?#]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?)?$",
+        description="Address of an OpenID Connect provider that people may sign in with, https but on this machine; empty means none.",
+    )
+    oidc_client_id: str = Field("", max_length=300, description="Name by which the provider knows this platform.")
+    oidc_client_secret_file: str = Field("", description="File with the client's secret, read at each sign-in; empty for a public client.")
+    oidc_scopes: str = Field("openid profile email", pattern=r"^(.* )?openid( .*)?$", description="Scopes that are asked for.")
+    oidc_organisation_claim: str = Field(
+        "", description="Claim with the organisation path of a new person; empty means all are the city's."
+    )
+    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups.")
+    oidc_roles: dict[str, str] = Field(
+        default_factory=dict, description='What groups may do, such as {engineers = "developer@city/haidian"}; weighed at each sign-in.'
+    )
     local_cpus: float = Field(0.0, ge=0, description="CPUs that the local engine may give to jobs; 0 means those this process may use.")
     local_memory_gib: float = Field(0.0, ge=0, description="Memory that the local engine may give to jobs; 0 means 80 % of the machine's.")
     local_accelerators: dict[str, int] = Field(
@@ -61,6 +81,22 @@ class Settings(BaseSettings):
     slurm_folder: str = Field("", description="Folder for jobs that the nodes see at the same path; empty means one in the data folder.")
     slurm_partition: str = Field("", description="Partition that jobs go to; empty means Slurm's default.")
     slurm_account: str = Field("", description="Account that jobs are charged to; empty means the user's default.")
+    ray_url: str = Field("", description="Address of a Ray cluster's dashboard, `http(s)://host:port`; empty means no Ray.")
+    ray_token_file: str = Field("", description="File with the Ray cluster's token, read anew for each request; empty means none.")
+    ray_folder: str = Field("", description="Folder for jobs that Ray's nodes see at the same path; empty means one in the data folder.")
+    kubernetes: bool = Field(False, description="Use a Kubernetes cluster as an engine.")
+    kubernetes_kubeconfig: str = Field(
+        "", description="Kubeconfig file; empty means the service account of the pod that the server runs in."
+    )
+    kubernetes_namespace: str = Field("", description="Namespace that jobs go to; empty means the kubeconfig's, or the server's own.")
+    kubernetes_queue: str = Field("", description="Kueue's local queue that admits jobs; empty means that they start without Kueue.")
+    kubernetes_image: str = Field("", description="Image that jobs run in; its `python3` has Headwater installed.")
+    kubernetes_claim: str = Field("", description="Persistent volume claim with the folder for jobs, which many nodes may mount.")
+    kubernetes_folder: str = Field("", description="Where the root of the claim's volume is here; empty means the data folder.")
+    kubernetes_launch_s: float = Field(300.0, gt=0, description="Seconds that a pod gets to be placed and to pull its image.")
+    skypilot: dict[str, Any] = Field(
+        default_factory=dict, description="Use a SkyPilot API server as an engine: the table of docs/skypilot.md; empty means none."
+    )
     slurm_jwt_key: str = Field("", description="File with Slurm's own key, to sign short-lived tokens with instead of a token file.")
     slurm_users: dict[str, str] = Field(
         default_factory=dict,
@@ -72,6 +108,9 @@ class Settings(BaseSettings):
         "",
         description="File of sites (`headwater compute sites FILE` checks it) that the console shows: a site is the engine of its id.",
     )
+    site_lost_s: float = Field(
+        60.0, ge=1, le=86400, description="Seconds without an answer after which a site is lost, and its jobs go elsewhere where they may."
+    )
     job_attempts: int = Field(
         3, ge=1, le=10, description="How often a job is started in all when its process is lost through no fault of its own."
     )
@@ -79,6 +118,9 @@ class Settings(BaseSettings):
         "fifo", description="Scheduling policy: a shipped one's name (`headwater twin policies`), or a file, read again when it changes."
     )
     stop_grace_s: float = Field(5.0, ge=0, le=3600, description="Seconds that a job which is to stop gets to write a checkpoint.")
+    stage_cache_gib: float = Field(
+        16.0, ge=0, description="Inputs of jobs that each engine's folder keeps for later jobs; the longest unused go first."
+    )
     upload_max_bytes: int = Field(64 << 20, gt=0, description="Largest request body that the server takes.")
     store_max_bytes: int = Field(16 << 30, gt=0, description="Largest single artifact that the store takes.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log events that are written.")

@@ -36,6 +36,7 @@ PUBLICATION = "urn:headwater:publication:v1"
 DATA_VERSION = "urn:headwater:data-version:v1"
 AUTHORISATION = "urn:headwater:authorisation:v1"
 CALIBRATION = "urn:headwater:calibration:v1"
+USAGE = "urn:headwater:usage:v1"
 REVOCATION = "urn:headwater:revocation:v1"
 
 

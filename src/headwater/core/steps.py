@@ -60,6 +60,8 @@ class Resources:
     """Seconds after its submission by which the job should have ended."""
     checkpoint_s: float | None = None
     """Longest work between checkpoints that the job writes to its checkpoint folder; 0: it can write one whenever it is stopped."""
+    residency: tuple[str, ...] = ()
+    """Tags that a site must all carry, where the job may go to any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ an object, and a full disk leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,19 +93,33 @@ class Store:
         return name
 
     def put_file(self, path: Path) -> str:
-        """Store a file's bytes and return their name."""
-        self._check_size(path.stat().st_size, str(path))
-        name = digest_of_file(path)
-        target = self._object(name)
-        if not self._fs.exists(target):
-            written = hashlib.sha256()
-            with path.open("rb") as source, self._moved_into(target) as file:
-                while chunk := source.read(CHUNK):
-                    written.update(chunk)
-                    file.write(chunk)
-                if "sha256:" + written.hexdigest() != name:
-                    raise Broken(f"{path} changed while it was being stored.", "Store it again once nothing writes to it.")
-        return name
+        """Store a regular file's bytes and return their name. Raises BadInput for a link or a device, Broken where it changes meanwhile."""
+        return self._put_file(path).digest
+
+    def _put_file(self, path: Path) -> Entry:
+        with _regular(path) as source:
+            self._check_size(os.fstat(source.fileno()).st_size, str(path))
+            name, size = self._counted(source, path)
+            target = self._object(name)
+            if not self._fs.exists(target):
+                source.seek(0)
+                written = hashlib.sha256()
+                with self._moved_into(target) as file:
+                    while chunk := source.read(CHUNK):
+                        written.update(chunk)
+                        file.write(chunk)
+                    if "sha256:" + written.hexdigest() != name:
+                        raise Broken(f"{path} changed while it was being stored.", "Store it again once nothing writes to it.")
+        return Entry(path=path.name, digest=name, size=size)
+
+    def _counted(self, source: BinaryIO, path: Path) -> tuple[str, int]:
+        """Return the digest and the length of what is read, which may be more than the file's size said."""
+        seen, size = hashlib.sha256(), 0
+        while chunk := source.read(CHUNK):
+            seen.update(chunk)
+            size += len(chunk)
+            self._check_size(size, str(path))
+        return "sha256:" + seen.hexdigest(), size
 
     def put_tree(self, folder: Path) -> str:
         """Store every regular file below a folder and return the tree's name.
@@ -117,10 +133,11 @@ class Store:
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise BadInput(f"'{relative}' is not a regular file.", "Trees hold regular files and folders only.", where=str(folder))
             if path.is_file():
-                size = path.stat().st_size
-                total += size
+                self._check_size(total + path.stat().st_size, str(folder))
+                stored = self._put_file(path)
+                total += stored.size
                 self._check_size(total, str(folder))
-                files[relative] = {"digest": self.put_file(path), "size": size}
+                files[relative] = {"digest": stored.digest, "size": stored.size}
         return self.put_bytes(canonical.to_bytes({"schema": "headwater.tree/1", "files": files})) + "/"
 
     def put(self, path: Path) -> str:
@@ -181,15 +198,24 @@ class Store:
 
         Copies, never links: a job that writes to its input must not reach the store.
         """
+        if is_tree(name):
+            target.mkdir(parents=True, exist_ok=True)
+        for entry in self.files(name):
+            self._copy_out(entry.digest, target / entry.path)
+
+    def files(self, name: str) -> tuple[Entry, ...]:
+        """Return the files of an artifact by their places below it: those of a tree, or the one file, at ``.``.
+
+        Raises Broken for a tree that would put a file outside.
+        """
         if not is_tree(name):
-            self._copy_out(name, target)
-            return
-        target.mkdir(parents=True, exist_ok=True)
-        for entry in self.entries(name):
+            return (Entry(path=".", digest=name, size=self.size(name)),)
+        entries = self.entries(name)
+        for entry in entries:
             inside = PurePosixPath(entry.path)
             if inside.is_absolute() or ".." in inside.parts:
                 raise Broken(f"{name} holds the unsafe path '{entry.path}'.", "Do not use this artifact.")
-            self._copy_out(entry.digest, target / inside)
+        return entries
 
     def share(self, name: str, target: Path) -> None:
         """Put a file artifact at `target`, sharing its bytes with the store where the file system can, else as a copy.
@@ -217,7 +243,7 @@ class Store:
             part.chmod(0o444)
             part.replace(target)
         except OSError as error:
-            raise _disk_error(error, str(target)) from error
+            raise disk_error(error, str(target)) from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -243,13 +269,28 @@ class Store:
             else:
                 self._fs.mv(part, target)
         except OSError as error:
-            raise _disk_error(error, self.url) from error
+            raise disk_error(error, self.url) from error
         finally:
             with contextlib.suppress(OSError):
                 self._fs.rm_file(part)
 
 
-def _disk_error(error: OSError, where: str) -> Unavailable:
+def _regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises BadInput for what is none: a link would lead elsewhere, a pipe would never end."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            return os.fdopen(number, "rb")
+        os.close(number)
+    raise BadInput(f"'{path.name}' is not a regular file.", "Store regular files and folders of them.", where=str(path.parent))
+
+
+def disk_error(error: OSError, where: str) -> Unavailable:
+    """Return the error for a disk that refuses, with what is free on it."""
     try:
         free = f" ({shutil.disk_usage(where).free // 2**20} MiB free)"
     except OSError:

@@ -8,8 +8,9 @@
 `actor.scopes(X)` and calls `identity.require(actor, X, thing.organisation)` for a single thing.
 `permitted(X, ROOT)` asks for it in the whole city. A request comes with an API token
 (`Authorization: Bearer …`) or with a session cookie; a form sent with a cookie must also carry the
-page's `csrf` field and come from this site. A route that is for all says so with `public(why)`, which
-gives back the actor where there is one and bounds how often one address may ask.
+page's `csrf` field and come from this site. How often one token may ask is bounded. A route that is
+for all says so with `public(why)`, which gives back the actor where there is one and bounds how often
+one address may ask.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -46,6 +48,8 @@ LOOK_S = 0.5
 STREAM_S = 600.0
 PING_TURNS = 30
 RETRY_MS = 2000
+USE_NOTED = timedelta(minutes=1)
+"""How exactly the last use of a session is known: a write for each request would be too many."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
@@ -108,7 +112,7 @@ class Public:
         if not self.bare_token and request.method in SAFE_METHODS and session(request):
             with contextlib.suppress(NotSignedIn):  # a session that has ended is no reason to keep anyone from what is for all
                 return await run_in_threadpool(signed_in, request)
-        _keep_pace(request, self.cost)
+        keep_pace(request, self.cost)
         return None
 
     def _token(self, request: Request) -> str | None:
@@ -121,15 +125,26 @@ def public(because: str, *, bare_token: bool = False, cost: int = 1) -> Public:
     return Public(because=because, bare_token=bare_token, cost=cost)
 
 
-def _keep_pace(request: Request, cost: int) -> None:
-    pace, caller = cast("Pace", request.app.state.pace), request.client.host if request.client else ""
-    wait_s = pace.take(caller, time.monotonic(), cost)
+def keep_pace(request: Request, cost: int = 1) -> None:
+    """Raise TooMany where a stranger's address asks too often."""
+    pace = cast("Pace", request.app.state.pace)
+    wait_s = pace.take(caller_of(request), time.monotonic(), cost)
     if wait_s > 0:
-        raise TooMany(
-            f"More than {pace.per_minute} requests in a minute came from this address.",
-            f"Try again in {wait_s:.0f} s, or sign in with a token.",
-            wait_s=max(1, round(wait_s)),
-        )
+        what = f"More than {pace.per_minute} requests in a minute came from this address."
+        raise TooMany(what, f"Try again in {wait_s:.0f} s, or sign in with a token.", wait_s=max(1, round(wait_s)))
+
+
+def _keep_token_pace(request: Request, actor: Actor) -> None:
+    pace = cast("Pace", request.app.state.token_pace)
+    wait_s = pace.take(actor.token, time.monotonic())
+    if wait_s > 0:
+        what = f"More than {pace.per_minute} requests in a minute came with this token."
+        raise TooMany(what, f"Try again in {wait_s:.0f} s.", wait_s=max(1, round(wait_s)))
+
+
+def caller_of(request: Request) -> str:
+    """Return the address that a request came from."""
+    return request.client.host if request.client else ""
 
 
 def address_of(request: Request) -> str:
@@ -213,14 +228,23 @@ def session(request: Request) -> str | None:
 
 
 def signed_in(request: Request, token: str | None = None) -> Actor:
-    """Return who is asking, by API token or session cookie, and remember it for the page. Raises NotSignedIn."""
+    """Return who is asking, by API token or session cookie, and remember it for the page. Raises NotSignedIn, TooMany."""
     platform, token = platform_of(request), token or bearer(request)
     kinds: tuple[identity.TokenKind, ...] = ("api",) if token is not None else ("session",)
     token = session(request) if token is None else token
     if not token:
         raise NotSignedIn("This needs a sign-in.", "Send an API token as `Authorization: Bearer …`, or sign in at /sign-in.")
-    with platform.db.read() as connection:
-        actor = identity.actor_of(connection, token, now=platform.clock.now(), kinds=kinds)
+    now, idle = platform.clock.now(), timedelta(minutes=platform.settings.session_idle_minutes)
+    try:
+        with platform.db.read() as connection:
+            actor = identity.actor_of(connection, token, now=now, kinds=kinds, idle=idle)
+    except NotSignedIn:
+        keep_pace(request)  # whoever guesses tokens is a stranger
+        raise
+    _keep_token_pace(request, actor)
+    streams = "text/event-stream" in request.headers.get("accept", "")  # a page left open is not someone using it
+    if actor.used_at is not None and now - actor.used_at >= USE_NOTED and not streams:
+        platform.db.write(lambda connection: identity.note_use(connection, actor.token, now=now))
     request.state.actor = actor
     return actor
 

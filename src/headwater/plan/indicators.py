@@ -6,6 +6,7 @@ is *measured* and cannot turn green, however good the figure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,7 +60,7 @@ def reading(indicator: Indicator, holdings: Holdings) -> Reading:
         return Reading(indicator=indicator, state="unlinked", reason=indicator.unlinked or WANTED)
     counted = holdings.of(query.statements, query.where)
     value = QUERIES[query.name](query, counted)
-    reached = None if indicator.target is None else indicator.target.reached(value)
+    reached = None if indicator.target is None or value is None else indicator.target.reached(value)
     missing = tuple(name for name, there in (("owner", indicator.owner), ("target", indicator.target)) if not there)
     state: State = "measured" if missing else "met" if reached else "not_met"
     inputs = tuple(sorted(one.digest for one in counted))
@@ -81,8 +82,25 @@ def _distinct_values(query: Query, counted: tuple[Valid, ...]) -> int:
     return len({canonical.to_bytes(value) for value in values if value is not None})
 
 
-QUERIES: Mapping[str, Callable[[Query, tuple[Valid, ...]], int]] = {
+def _share(query: Query, counted: tuple[Valid, ...]) -> float | None:
+    """Return a percentage over the newest statement about each subject, to a hundredth; None where there is nothing to be a part of."""
+    newest = {bare(subject.digest): one for one in reversed(counted) for subject in one.statement.subjects}
+    pairs = [(_figure(one, query.key), _figure(one, query.of)) for one in newest.values()]
+    whole = math.fsum(of for _, of in pairs)
+    return round(100 * math.fsum(part for part, _ in pairs) / whole, 2) if whole > 0 else None
+
+
+def _figure(one: Valid, path: str) -> float:
+    """Return the figure at a path of keys in a statement's predicate; 0 where it states none."""
+    value: Any = one.statement.predicate
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+QUERIES: Mapping[str, Callable[[Query, tuple[Valid, ...]], float | None]] = {
     "statements": _statements,
     "distinct_subjects": _distinct_subjects,
     "distinct_values": _distinct_values,
+    "share": _share,
 }

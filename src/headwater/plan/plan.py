@@ -99,10 +99,11 @@ class Target(Part):
 class Query(Part):
     """A named query over the valid statements, and what its figure means."""
 
-    name: Literal["statements", "distinct_subjects", "distinct_values"]
+    name: Literal["statements", "distinct_subjects", "distinct_values", "share"]
     statements: str
     where: Mapping[str, str] = {}
-    key: str = ""
+    key: str = Field("", description="What is read of a statement's predicate; a dot leads inside, as in `totals.core_s`.")
+    of: str = Field("", description="For `share`: the figure of which `key` is a part.")
     means: Words
 
 
@@ -198,8 +199,10 @@ def _measure_problems(plan: Plan, one: Indicator) -> Iterator[str]:
         yield f"Its owner '{one.owner}' is no body of the plan."
     if one.query is not None and one.unlinked is not None:
         yield "It has a query and a reason why it has none."
-    if one.query is not None and (one.query.name == "distinct_values") != bool(one.query.key):
-        yield "The query distinct_values, and only that, names a key."
+    if one.query is not None and (one.query.name in ("distinct_values", "share")) != bool(one.query.key):
+        yield "The queries distinct_values and share, and only those, name a key."
+    if one.query is not None and (one.query.name == "share") != bool(one.query.of):
+        yield "The query share, and only that, says of what."
     if one.target is not None and (one.target.op == "between") != (one.target.upper is not None):
         yield "A target 'between', and only that, has an upper end."
 

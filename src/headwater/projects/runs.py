@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, insert, select
 
-from headwater.compute import artifacts, jobs
-from headwater.compute.dispatcher import ENGINES
-from headwater.compute.jobs import ENDS, GOOD_ENDS, Job, State
+from headwater.compute import artifacts, jobs, sites
+from headwater.compute.jobs import ANYWHERE, ENDS, GOOD_ENDS, Job, State
+from headwater.compute.sites import ENGINES
 from headwater.core import canonical, identity, ledger
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import NotFound
@@ -98,11 +98,14 @@ def submit(platform: Platform, actor: Actor, text: str, files: Mapping[str, str]
 
 
 def chosen_engine(platform: Platform, asked: str | None) -> str:
-    """Return the engine that a run's jobs go to. Raises NotFound for one that is not installed or not set up."""
+    """Return the engine or site that a run's jobs go to. Raises NotFound for one that is not installed, set up or registered."""
     chosen = asked or platform.settings.engine
     there = [name for name in ENGINES.names() if name != PLATFORM and ENGINES.get(name).wanted(platform.settings)]
+    with platform.db.read() as connection:
+        there += [ANYWHERE, *(one.name for one in sites.listed(connection) if one.name not in there)]
     if chosen not in there:
-        raise NotFound(f"There is no engine '{chosen[:40]}' here.", f"There are: {', '.join(there)}; others are set up in the settings.")
+        what = f"There is no engine '{chosen[:40]}' here."
+        raise NotFound(what, f"There are: {', '.join(there)}; others are set up in the settings, or registered: headwater site add.")
     return chosen
 
 

@@ -30,6 +30,9 @@ class ResourcesEntry(Strict):
     checkpoint_s: float | None = Field(
         None, ge=0, description="Longest work in seconds between checkpoints it writes; 0: it writes one whenever it is stopped."
     )
+    residency: tuple[str, ...] = Field(
+        (), max_length=20, description="Tags that a site must all carry to run it, where the run may go to any site, such as [beijing]."
+    )
 
 
 class StepEntry(Strict):

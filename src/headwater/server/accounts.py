@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, false, or_, select
 
-from headwater.core import identity
-from headwater.core.errors import NotFound
-from headwater.core.identity import Actor, Grant
+from headwater.core import identity, limit
+from headwater.core.errors import BadInput, NotFound
+from headwater.core.identity import Actor, Grant, Permission
+from headwater.core.limit import Limit, narrowed
 
 ID_LENGTH = 12
 
@@ -24,6 +26,22 @@ class Issued:
     label: str
     created_at: datetime
     expires_at: datetime
+    used_at: datetime | None = None
+    """When a session was last noted as used, to the minute."""
+    scopes: tuple[str, ...] | None = None
+    """The only permissions that it gives; None where it gives all that its person holds."""
+    organisation: str | None = None
+    """The organisation that it is limited to, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """An API token to be made: `scopes` and `organisation` limit it to less than its person may do."""
+
+    label: str
+    days: float
+    scopes: tuple[Permission, ...] | None = None
+    organisation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +95,26 @@ def tokens(connection: Connection, person_id: str, *, now: datetime) -> tuple[Is
     """Return a person's live tokens, newest first."""
     column = identity.tokens.c
     query = select(identity.tokens).where(column.person == person_id, column.expires_at > now).order_by(column.created_at.desc())
-    return tuple(
-        Issued(id=row.hash[:ID_LENGTH], kind=row.kind, label=row.label, created_at=row.created_at, expires_at=row.expires_at)
-        for row in connection.execute(query)
-    )
+    return tuple(_issued(row) for row in connection.execute(query))
+
+
+def make_token(connection: Connection, person: Actor, wish: Wish, *, by: Actor, at: datetime) -> str:
+    """Make an API token of a person's and return its text.
+
+    Raises Refused where it would do more than the token of whoever makes it, BadInput where it asks for
+    what the person does not hold, NotFound for an unknown organisation.
+    """
+    asked = Limit(permissions=None if wish.scopes is None else frozenset(map(str, wish.scopes)), organisation=wish.organisation)
+    bound = narrowed(by.limit, asked)
+    if wish.organisation is not None:
+        require_organisation(connection, wish.organisation)
+    held = replace(person, limit=Limit(organisation=bound.organisation))
+    lacking = sorted(one for one in wish.scopes or () if not held.scopes(one))
+    if lacking:
+        where = f" in {bound.organisation}" if bound.organisation else ""
+        raise BadInput(f"{person.name} does not hold {', '.join(lacking)}{where}.", "Leave it out, or give the role first.", where="scopes")
+    lasts = timedelta(days=wish.days)
+    return identity.issue_token(connection, person.id, kind="api", label=wish.label, lasts=lasts, at=at, actor=by.id, bound=bound)
 
 
 def revoke(connection: Connection, token_id: str, *, person_id: str, actor: str, at: datetime) -> None:
@@ -101,3 +135,17 @@ def require_organisation(connection: Connection, path: str) -> None:
 
 def _person(actor: Actor) -> Person:
     return Person(id=actor.id, name=actor.name, organisation=actor.organisation, grants=actor.grants)
+
+
+def _issued(row: Any) -> Issued:
+    kept = limit.from_text(row.permissions)
+    return Issued(
+        id=row.hash[:ID_LENGTH],
+        kind=row.kind,
+        label=row.label,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        used_at=row.used_at if row.kind == "session" else None,
+        scopes=None if kept is None else tuple(sorted(kept)),
+        organisation=row.organisation,
+    )

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from headwater import __version__
 from headwater.compute.figures import JobFigures
-from headwater.core.pace import Pace
+from headwater.core.pace import Backoff, Pace
 from headwater.core.platform import Platform
 from headwater.server import guard, openapi, problems
 from headwater.server.console import Pages
@@ -67,11 +67,14 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
     app.state.console = Pages([room for room in ROOMS if _has(f"headwater.{room}")], secure_cookies=platform.settings.secure_cookies)
     app.state.closing = asyncio.Event()
     app.state.pace = Pace(platform.settings.public_requests_per_minute)
+    app.state.token_pace = Pace(platform.settings.token_requests_per_minute)
+    app.state.backoff = Backoff()
     for room in ROOMS:
         for part in ("api", "pages"):
             if _has(f"headwater.{room}.{part}"):
                 app.include_router(_router(f"headwater.{room}.{part}"))
     app.include_router(_router("headwater.server.sign_in"))
+    app.include_router(_router("headwater.server.oidc.routes"))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)
     openapi.install(app)

@@ -41,6 +41,8 @@ MENU = (
     Entry(key="queue", path="/queue", permission=Permission.COMPUTE_READ),
     Entry(key="sites", path="/sites", permission=Permission.COMPUTE_READ),
     Entry(key="quotas", path="/quotas", permission=Permission.COMPUTE_READ),
+    Entry(key="usage", path="/usage", permission=Permission.USAGE_READ),
+    Entry(key="settlement", path="/settlement", permission=Permission.SETTLEMENT_MANAGE),
     Entry(key="datasets", path="/datasets", permission=Permission.DATA_READ),
     Entry(key="opening", path="/data/plan", permission=Permission.DATA_READ),
     Entry(key="desk", path="/data/desk", permission=Permission.DATA_READ),
@@ -182,8 +184,8 @@ _told = pass_context(_told_in)
 
 
 def _in_language(request: Request, code: str) -> str:
-    """Return this page's address in another language; a page that answers a form has none, so its section's."""
-    if request.method != "GET":
+    """Return this page's address in another language; a page that answers a form or a provider has none, so its section's."""
+    if request.method != "GET" or request.url.path.startswith("/sign-in/"):
         return f"/{request.url.path.split('/')[1]}?lang={code}"
     query = [(name, value) for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name != "lang"]
     return f"{request.url.path}?{urlencode([*query, ('lang', code)])}"

@@ -6,6 +6,7 @@ Plain ASGI, so that streams pass through unbuffered. From the outside in: `Watch
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,8 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+SLOWEST = 500
+"""Bytes in a second: what servers commonly ask of a body at least."""
 HEADERS = {
     "content-security-policy": PAGE_POLICY,
     "x-content-type-options": "nosniff",
@@ -107,10 +110,12 @@ class Hardened:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """Refuses a body above the limit by its announced length, or as it streams in, before anything parses it."""
+    """Refuses a body above the limit by its announced length, or as it streams in, before anything parses it; and one that trickles."""
 
     app: ASGIApp
     max_bytes: int
+    body_s: float = 20.0
+    """How long a body may take, and more the more of it is there: it must keep coming at SLOWEST bytes a second."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,12 +125,20 @@ class Limited:
         if announced.isdecimal() and int(announced) > self.max_bytes:
             await problems.as_json(self._too_large(), {"connection": "close"})(scope, receive, send)
             return
-        seen = 0
+        seen, whole, started = 0, False, time.monotonic()
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:  # what comes now is only that the other side has gone
+                return await receive()
+            try:
+                async with asyncio.timeout(max(0.0, started + self.body_s + seen / SLOWEST - time.monotonic())):
+                    message = await receive()
+            except TimeoutError:
+                told = f"The body came too slowly: {seen} bytes in {time.monotonic() - started:.0f} s."
+                raise HTTPException(408, told, headers={"connection": "close"}) from None
             seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            whole = not message.get("more_body", False)
             if seen > self.max_bytes:
                 raise HTTPException(413, self._too_large().detail, headers={"connection": "close"})
             return message

@@ -1,4 +1,4 @@
-"""What a server does by the clock, whoever asks: clocks of cases that ran out, grants that decided cases have issued."""
+"""What a server does by the clock, whoever asks: cases whose clock ran out, grants of decided cases, vouchers, usage statements."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ Chore = Callable[[Platform], int]
 
 def chores() -> Mapping[str, Chore]:
     """Return the chores by name; each may be repeated without harm and tells how much it did."""
+    from headwater.compute.settlement.statements import sign_daily
+    from headwater.compute.settlement.vouchers import expire_due
     from headwater.data.authorisation.grants import take_up
     from headwater.programmes.casework import record_overdue
 
-    return {"cases.overdue": record_overdue, "grants.taken_up": take_up}
+    return {
+        "cases.overdue": record_overdue,
+        "grants.taken_up": take_up,
+        "vouchers.expired": expire_due,
+        "usage.signed": sign_daily,
+    }
 
 
 class Housekeeping:

@@ -25,13 +25,12 @@ ERRORS = {
     "403": "Understood, and not allowed.",
     "404": "No such thing, or none that you may see.",
     "405": "The path does not take this method.",
+    "408": "The body came too slowly.",
     "409": "The thing is not in a state that allows this.",
     "413": "The body is larger than this server takes.",
     "422": "Something in the request is wrong; all of it is listed.",
+    "429": "More requests than one token, or one address without a sign-in, may make in a minute.",
 }
-
-
-TOO_MANY = "More requests than one address may make in a minute without a sign-in."
 D = TypeVar("D", web.Permitted, web.Public)
 
 
@@ -101,7 +100,6 @@ def _fill(operation: dict[str, Any], context: RouteContext) -> None:
         responses[status] = _problem(meaning, responses.get(status))
     demanded, open_to_all = permission_of(context), public_of(context)
     if open_to_all is not None:
-        responses["429"] = _problem(TOO_MANY, responses.get("429"))
         operation["security"] = [{}, {"token": []}]
         operation["x-public"] = open_to_all.because
         return

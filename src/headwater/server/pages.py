@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from headwater.core import evidence, identity, statement
+from headwater.core import evidence, identity, passwords, statement
+from headwater.core.errors import BadInput, NotSignedIn, Refused
 from headwater.core.identity import ROOT, Actor, Permission
 from headwater.core.store import check_name
 from headwater.core.web import page, permitted, platform_of
-from headwater.server import accounts, records
+from headwater.server import accounts, records, sign_in
 from headwater.server.records import Wanted, Weighed
 
 router = APIRouter(include_in_schema=False)
@@ -122,13 +122,14 @@ def make_token(
     actor: Anyone,
     label: Annotated[str, Form(min_length=1, max_length=200)],
     days: Annotated[float, Form(gt=0, le=365)] = 90,
+    scopes: Annotated[list[Permission], Form(max_length=100)] = [],  # noqa: B006 - FastAPI copies it
+    organisation: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Make a token; its text is in the answer and nowhere else, so this page is not redirected to."""
     platform = platform_of(request)
-    now, lasts = platform.clock.now(), timedelta(days=days)
-    text = platform.db.write(
-        lambda connection: identity.issue_token(connection, actor.id, kind="api", label=label, lasts=lasts, at=now, actor=actor.id)
-    )
+    now = platform.clock.now()
+    wish = accounts.Wish(label=label, days=days, scopes=tuple(scopes) or None, organisation=organisation.strip() or None)
+    text = platform.db.write(lambda connection: accounts.make_token(connection, actor, wish, by=actor, at=now))
     return _account(request, actor, made=text)
 
 
@@ -137,6 +138,40 @@ def end_token(request: Request, actor: Anyone, token: str) -> Response:
     platform = platform_of(request)
     now = platform.clock.now()
     platform.db.write(lambda connection: accounts.revoke(connection, token, person_id=actor.id, actor=actor.id, at=now))
+    return RedirectResponse("/account", status_code=303)
+
+
+@router.post("/account/password")
+def change_password(
+    request: Request,
+    actor: Anyone,
+    new: Annotated[str, Form(min_length=1, max_length=1024)],
+    again: Annotated[str, Form(max_length=1024)],
+    current: Annotated[str, Form(max_length=1024)] = "",
+) -> Response:
+    """Set one's own password, by the one that holds now where there is one; all one's other sessions end."""
+    platform = platform_of(request)
+    if actor.limit.bounds:
+        raise Refused("A limited token sets no passwords.", "Sign in without a limit.")
+    if new != again:
+        raise BadInput("The two new passwords differ.", "Type the new one twice.", where="again")
+    with platform.db.read() as connection:
+        has_one = passwords.has_one(connection, actor.id)
+    if has_one:
+        try:
+            sign_in.proved(request, actor.name, current)
+        except NotSignedIn as error:
+            raise Refused("The current password is wrong.", "Try again, or ask an administrator to set one.") from error
+    made, now = passwords.hashed(new, actor.name), platform.clock.now()
+    platform.db.write(lambda connection: passwords.put(connection, actor.id, made, actor=actor.id, at=now, keep=actor.token))
+    return RedirectResponse("/account", status_code=303)
+
+
+@router.post("/account/sessions/end")
+def end_other_sessions(request: Request, actor: Anyone) -> Response:
+    platform = platform_of(request)
+    now = platform.clock.now()
+    platform.db.write(lambda connection: identity.end_sessions(connection, actor.id, actor=actor.id, at=now, keep=actor.token))
     return RedirectResponse("/account", status_code=303)
 
 
@@ -163,7 +198,9 @@ def _account(request: Request, actor: Actor, made: str = "") -> Response:
     platform = platform_of(request)
     with platform.db.read() as connection:
         live = accounts.tokens(connection, actor.id, now=platform.clock.now())
-    return page(request, "server/account.html", tokens=live, made=made)
+        has_password = passwords.has_one(connection, actor.id)
+    held = [one for one in Permission if actor.scopes(one)]
+    return page(request, "server/account.html", tokens=live, made=made, held=held, has_password=has_password)
 
 
 def _id_of(names: dict[str, str], wanted: str) -> str:

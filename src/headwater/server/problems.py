@@ -26,7 +26,7 @@ from headwater.core.errors import Problem as Finding
 MEDIA_TYPE = "application/problem+json"
 LOG = structlog.get_logger()
 
-CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "limit_exceeded"}
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "limit_exceeded"}
 
 
 class Wrong(BaseModel):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from engine_bench import Bench
-from tests import slurm
+from tests import kubernetes_cluster, slurm
+from tests.skypilot import SkyServer
 from tests.slurm import Cluster
 
 from headwater.compute.engines import sandbox
@@ -59,7 +60,36 @@ def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture(params=["local", "local-bubblewrap", "platform", "slurm-rest", "slurm-commands", "slurm-rest-accounting"])
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Iterator[str]:
+    """Give the settings of a platform on the test's Kubernetes, whose volume is the data folder."""
+    cluster = kubernetes_cluster.Cluster(tmp_path / "data")
+    yield cluster.settings(tmp_path / "data")
+    cluster.stop()
+
+
+@pytest.fixture
+def skypilot(tmp_path: Path) -> Iterator[str]:
+    """Give the settings of a platform on the test's SkyPilot, whose bucket is the data folder."""
+    (tmp_path / "data").mkdir()
+    server = SkyServer(tmp_path / "data")
+    yield server.settings()
+    server.stop()
+
+
+@pytest.fixture(
+    params=[
+        "local",
+        "local-bubblewrap",
+        "platform",
+        "slurm-rest",
+        "slurm-commands",
+        "slurm-rest-accounting",
+        "ray",
+        "kubernetes",
+        "skypilot",
+    ]
+)
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways, and with accounting."""
     name, way, accounts = [*request.param.split("-"), "", ""][:3]
@@ -70,6 +100,11 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
             sandbox.check()
         except Unavailable as error:
             pytest.skip(str(error))
+    elif name == "ray":
+        data.mkdir()
+        (data / settings.FILE).write_text(request.getfixturevalue("ray_nodes").settings())
+    elif name in ("kubernetes", "skypilot"):
+        (data / settings.FILE).write_text(request.getfixturevalue(name))
     elif way:
         cluster: Cluster = request.getfixturevalue(accounts or "cluster")
         monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
@@ -81,7 +116,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
         made = Bench(name=name, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
         yield made
         made.engine.sweep(())
-        for folder in ("jobs", "platform-jobs", "slurm-jobs"):
+        for folder in ("jobs", "platform-jobs", "slurm-jobs", "ray-jobs", "kubernetes-jobs", "skypilot-jobs"):
             for attempt in (data / folder).glob("*/"):
                 (attempt / "go").touch()
         made.engine.close()

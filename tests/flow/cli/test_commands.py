@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -120,6 +121,27 @@ def test_people_roles_and_tokens_from_the_command_line(here: Here) -> None:
     kinds = {one["kind"] for one in told("ledger", "list", "--limit", "100")}
     assert {"organisation.added", "person.added", "role.granted", "token.issued", "token.revoked"} <= kinds
     assert told("ledger", "verify")["intact"] is True
+
+
+def test_limited_tokens_passwords_and_signing_out_from_the_command_line(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*words: str) -> Any:
+        status, printed, said = here(*words, "--json")
+        assert status == 0, said
+        return json.loads(printed)
+
+    limit = ["--scope", "compute.read", "--scope", "plan.read", "--organisation", "city", "--days", "30"]
+    assert told("token", "create", "gauge", *limit)["token"].startswith("hw_api_")
+    listed = next(one for one in told("token", "list") if one["label"] == "gauge")
+    assert (listed["scopes"], listed["organisation"]) == (["compute.read", "plan.read"], "city")
+    assert here("token", "create", "x", "--scope", "no.such")[0] == 2
+    told("person", "add", "li.wei")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("paper lantern over the river\n"))
+    assert told("person", "password", "li.wei") == {"person": "li.wei", "password": "set"}
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    status, _, said = here("person", "password", "li.wei")
+    assert (status, said.startswith("bad_input: The password has 5 characters.")) == (2, True)
+    assert told("person", "password", "li.wei", "--remove") == {"person": "li.wei", "password": "removed"}
+    assert told("person", "sign-out", "li.wei") == {"ended": 0}
 
 
 def test_tables_are_for_people_and_json_is_alone_on_the_standard_output(here: Here) -> None:

@@ -85,7 +85,7 @@ def test_it_stops_clean_even_while_someone_follows_a_job(up: Up, tmp_path: Path,
             began = time.monotonic()
             assert up.stop(number) == 0
             assert time.monotonic() - began < 10
-    assert not (tmp_path / "data" / "server.json").exists()
+    assert not list((tmp_path / "data").glob("server*.json"))
     again = Up(tmp_path / "data")
     with httpx.Client(base_url=again.told["address"], headers=headers, timeout=20) as client:
         client.post(f"/api/runs/{run}/cancel")
@@ -93,11 +93,18 @@ def test_it_stops_clean_even_while_someone_follows_a_job(up: Up, tmp_path: Path,
     assert again.stop(signal.SIGTERM) == 0
 
 
-def test_a_second_server_on_the_same_folder_is_refused(up: Up, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "headwater", "up", "--port", "0", "--data", str(tmp_path / "data")]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == 1
-    assert found.stderr.startswith("conflict: A server runs on this data folder")
+def test_a_second_server_on_the_same_folder_stands_by_and_leads_when_the_first_stops(up: Up, tmp_path: Path) -> None:
+    second = Up(tmp_path / "data")
+    try:
+        assert [httpx.get(f"{one.told['address']}/health").json()["role"] for one in (up, second)] == ["leader", "standby"]
+        assert up.stop(signal.SIGTERM) == 0
+        stopped_s = time.monotonic()
+        while httpx.get(f"{second.told['address']}/health").json()["role"] != "leader":
+            assert time.monotonic() - stopped_s < 10
+            time.sleep(0.05)
+        assert len(list((tmp_path / "data").glob("server-*.json"))) == 1
+    finally:
+        assert second.stop(signal.SIGTERM) == 0
 
 
 def test_a_port_that_is_taken_is_status_3(up: Up, tmp_path: Path) -> None:

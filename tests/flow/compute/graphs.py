@@ -22,7 +22,11 @@ def command(
 
 
 def submit(
-    site: Platform, described: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[str, str], Resources]]
+    site: Platform,
+    described: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[str, str], Resources]],
+    *,
+    organisation: str = "city",
+    engine: str = "local",
 ) -> str:
     """Submit a graph and return its id."""
     graph = f"g-{uuid.uuid4().hex[:8]}"
@@ -31,8 +35,8 @@ def submit(
         given = {key: Input(job=f"{graph}.{value.split('.')[0]}", output=value.split(".")[1]) for key, value in inputs.items()}
         before = {*needs, *(value.split(".")[0] for value in inputs.values())}
         spec = Spec(argv=argv, params={}, inputs=given, resources=resources, outputs=outputs)
-        new.append(NewJob(id=f"{graph}.{name}", name=name, spec=spec, engine="local", needs=frozenset(f"{graph}.{one}" for one in before)))
-    site.db.write(lambda connection: jobs.submit(connection, graph, new, organisation="city", actor=SYSTEM, at=site.clock.now()))
+        new.append(NewJob(id=f"{graph}.{name}", name=name, spec=spec, engine=engine, needs=frozenset(f"{graph}.{one}" for one in before)))
+    site.db.write(lambda connection: jobs.submit(connection, graph, new, organisation=organisation, actor=SYSTEM, at=site.clock.now()))
     return graph
 
 

@@ -15,7 +15,6 @@ from headwater.compute import jobs
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import State
 from headwater.core import evidence, ledger, platform, settings
-from headwater.core.errors import Conflict
 from headwater.core.platform import Platform
 from headwater.core.statement import LINEAGE
 from tests.flow.compute.graphs import command, ended, graph_of, submit, until
@@ -150,11 +149,6 @@ def test_every_change_of_a_job_is_in_the_ledger_once(running: Platform) -> None:
     assert [kind for kind in kinds if kind != "job.running"] == ["job.starting", "job.done"]
 
 
-def test_a_data_folder_has_one_dispatcher(running: Platform) -> None:
-    with pytest.raises(Conflict, match="runs this data folder"):
-        Dispatcher(running).start()
-
-
 def test_submitting_the_same_graph_twice_runs_it_once(running: Platform) -> None:
     graph = submit(running, {"job": command("true")})
     again = graph_of(running, graph)
@@ -211,16 +205,3 @@ def test_a_job_that_loses_its_worker_every_time_fails_in_the_end(tmp_path: Path)
         job = ended(site, graph)["job"]
         dispatcher.stop()
     assert (job.state, job.attempt, (job.error or {})["code"]) == (State.FAILED, 2, "compute.node_lost")
-
-
-def test_a_database_has_one_dispatcher_however_many_data_folders_use_it(tmp_path: Path, new_database: str) -> None:
-    first, second = (settings.load(data_folder=tmp_path / name, database_url=new_database) for name in ("one", "two"))
-    with platform.opened(first) as one, platform.opened(second) as two:
-        leading = Dispatcher(one)
-        leading.start()
-        with pytest.raises(Conflict, match="Another server dispatches the jobs of this database"):
-            Dispatcher(two).start()
-        leading.stop()
-        taking_over = Dispatcher(two)
-        taking_over.start()
-        taking_over.stop()

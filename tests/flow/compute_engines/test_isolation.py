@@ -65,6 +65,35 @@ def test_database_keys_and_other_jobs_are_not_there(site: Platform, engine: Engi
     assert seen.phase is Phase.SUCCEEDED
 
 
+def test_what_is_the_platforms_own_elsewhere_is_not_there_either(tmp_path: Path) -> None:
+    try:
+        sandbox.check()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    secret, slurm = tmp_path / "client-secret", tmp_path / "slurm-token"
+    for path in (secret, slurm):
+        path.write_text("very secret\n", encoding="utf-8")
+    elsewhere = {"store_url": str(tmp_path / "store"), "database_url": f"sqlite:///{tmp_path / 'elsewhere.db'}"}
+    files = {"oidc_client_secret_file": str(secret), "slurm_token_file": str(slurm)}
+    chosen = settings.load(data_folder=tmp_path / "data", local_cpus=2, local_memory_gib=2, isolation="bubblewrap", **elsewhere, **files)
+    with platform.opened(chosen) as opened:
+        opened.found()
+        name = opened.store.put_bytes(b"another tenant's")
+        engine = LOCAL(opened)
+        try:
+            script = f"cat {secret} {slurm} {tmp_path}/elsewhere.db*; find {tmp_path}/store; cat inputs/given"
+            seen = ended(engine, script, inputs={"given": name})
+            told = log(engine)
+        finally:
+            engine.sweep(())
+            engine.close()
+    assert seen.phase is Phase.SUCCEEDED, told
+    assert (tmp_path / "elsewhere.db").stat().st_size > 0
+    assert "very secret" not in told
+    assert told.count("Permission denied") >= 3
+    assert told.endswith(f"{tmp_path}/store\nanother tenant's")
+
+
 def test_the_servers_processes_are_neither_seen_nor_signalled(engine: Engine) -> None:
     seen = ended(engine, f"cat /proc/{os.getpid()}/environ; kill -0 {os.getpid()}; ps ax | wc -l; grep CapEff /proc/self/status; exit 7")
     told = log(engine)

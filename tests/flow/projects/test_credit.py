@@ -15,7 +15,7 @@ import pytest
 
 from headwater.core import evidence, ledger, platform, settings, statement
 from headwater.core.platform import Platform
-from tests import slurm
+from tests import kubernetes_cluster, ray_cluster, slurm
 
 STEPS = ["prepare", "train", "compress", "deploy", "evaluate", "file", "publish", "serve"]
 
@@ -148,6 +148,32 @@ def test_the_same_file_runs_on_slurm_and_makes_the_same_bytes(first: Ran, tmp_pa
         cluster.stop()
     assert ran.status == 0, ran.said
     assert {name for name, job in ran.jobs.items() if "engine 'slurm' had" in job["place"]} >= {"prepare", "train", "evaluate"}
+    for step in ("prepare", "train"):
+        assert ran.jobs[step]["outputs"] == first.jobs[step]["outputs"]
+    assert ran.result["models"][0]["answered"] == first.result["models"][0]["answered"]
+
+
+def test_the_same_file_runs_on_ray_and_makes_the_same_bytes(first: Ran, ray_nodes: ray_cluster.Cluster, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / settings.FILE).write_text(ray_nodes.settings())
+    ran = headwater(tmp_path, "run", "recipes/credit/project.yaml", "--engine", "ray")
+    assert ran.status == 0, ran.said
+    assert {name for name, job in ran.jobs.items() if "engine 'ray' had" in job["place"]} >= {"prepare", "train", "evaluate"}
+    for step in ("prepare", "train"):
+        assert ran.jobs[step]["outputs"] == first.jobs[step]["outputs"]
+    assert ran.result["models"][0]["answered"] == first.result["models"][0]["answered"]
+
+
+def test_the_same_file_runs_on_kubernetes_and_makes_the_same_bytes(first: Ran, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    cluster = kubernetes_cluster.Cluster(data)
+    try:
+        (data / settings.FILE).write_text(cluster.settings(data))
+        ran = headwater(tmp_path, "run", "recipes/credit/project.yaml", "--engine", "kubernetes")
+    finally:
+        cluster.stop()
+    assert ran.status == 0, ran.said
+    assert {name for name, job in ran.jobs.items() if "engine 'kubernetes' had" in job["place"]} >= {"prepare", "train", "evaluate"}
     for step in ("prepare", "train"):
         assert ran.jobs[step]["outputs"] == first.jobs[step]["outputs"]
     assert ran.result["models"][0]["answered"] == first.result["models"][0]["answered"]

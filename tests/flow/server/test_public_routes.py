@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
-from headwater.core import platform, settings
+from headwater.core import identity, platform, settings
 from headwater.core.clock import FixedClock
 from headwater.core.platform import Platform
 from headwater.server import log
@@ -76,3 +77,26 @@ def test_the_public_address_stands_in_every_link_whatever_host_was_asked(app: Fa
     answer = TestClient(app).get("/ckan/api/3/action/status_show", headers={"host": "elsewhere.example"})
     assert answer.json()["result"]["site_url"] == "https://data.example/portal"
     assert "elsewhere" not in TestClient(app).get("/catalog.ttl", headers={"host": "elsewhere.example"}).text
+
+
+def test_a_token_in_a_hurry_is_asked_to_wait_and_another_is_not(tmp_path: Path, clock: FixedClock, founded: Path) -> None:
+    shutil.copytree(founded, tmp_path / "paced")
+    with platform.opened(settings.load(data_folder=tmp_path / "paced", token_requests_per_minute=5), clock=clock) as opened:
+        root, now, app = opened.found(), opened.clock.now(), create_app(opened)
+
+        def client(label: str) -> TestClient:
+            told = {"label": label, "lasts": timedelta(hours=1)}
+            text = opened.db.write(lambda c: identity.issue_token(c, root, kind="api", at=now, **told))
+            return TestClient(app, headers={"authorization": f"Bearer {text}"})
+
+        hasty, other = client("hasty"), client("other")
+        answers = [hasty.get("/api/me") for _ in range(6)]
+        assert [one.status_code for one in answers] == [200] * 5 + [429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert answers[-1].json()["detail"] == "More than 5 requests in a minute came with this token."
+        assert other.get("/api/me").status_code == 200
+
+
+def test_whoever_guesses_tokens_is_a_stranger_in_a_hurry(app: FastAPI) -> None:
+    guesses = [TestClient(app, headers={"authorization": f"Bearer hw_api_{n}"}).get("/api/me").status_code for n in range(EACH_MINUTE + 2)]
+    assert guesses == [401] * EACH_MINUTE + [429] * 2

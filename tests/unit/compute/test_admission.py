@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.compute.admission import allot, free_of, lacking, never
+from headwater.compute.admission import allot, lacking, less, never
+from headwater.compute.pool import total
 from headwater.compute.work import Capacity
 from headwater.core.steps import Resources
 
@@ -32,7 +33,7 @@ def test_a_job_that_fits_an_empty_engine_is_not_refused() -> None:
 
 
 def test_what_is_lacking_is_told_against_what_is_left() -> None:
-    free = free_of(HALL["local"], [Resources(cpus=3.7), Resources(cpus=0.3, memory_gib=2)])
+    free = less(HALL["local"], total([Resources(cpus=3.7), Resources(cpus=0.3, memory_gib=2)]))
     assert lacking(Resources(cpus=1), free) == "1 CPUs where 0 are"
 
 

@@ -170,3 +170,21 @@ def test_a_job_waits_for_an_engine_that_has_no_node_up() -> None:
     given = replace(facts([job("a", Resources())]), capacity={"local": Capacity(cpus=0, memory_gib=0)})
     (made,) = decisions(given)
     assert (made.verdict, made.code) == (Verdict.WAIT, "engine_down")
+
+
+def test_jobs_wait_whose_organisation_or_one_above_has_spent_its_budget_and_steps_inside_do_not() -> None:
+    small = Resources(cpus=0.5, memory_gib=0.1)
+    told = [
+        job("mine", small, organisation="city/a"),
+        job("below", small, organisation="city/a/lab"),
+        job("beside", small, organisation="city/ab"),
+        job("inside", small, organisation="city/a", engine="platform"),
+    ]
+    made = by_job(decisions(replace(facts(told), spent={"city/a": "city/a has spent its budget"})))
+    assert {name: one.verdict for name, one in made.items()} == {
+        "mine": Verdict.WAIT,
+        "below": Verdict.WAIT,
+        "beside": Verdict.START,
+        "inside": Verdict.START,
+    }
+    assert (made["below"].code, made["below"].reason) == ("budget_spent", "waits: city/a has spent its budget")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core import pace
-from headwater.core.pace import Pace
+from headwater.core.pace import Backoff, Pace
 
 
 @given(st.integers(1, 60), st.lists(st.floats(0, 30), min_size=1, max_size=80))
@@ -48,3 +48,33 @@ def test_no_more_callers_are_remembered_than_there_is_room_for() -> None:
     for number in range(pace.MOST_CALLERS + 10):
         bucket.take(str(number), 0.0)
     assert len(bucket._left) == pace.MOST_CALLERS
+
+
+def test_failures_beyond_the_free_ones_double_the_wait_up_to_a_quarter_of_an_hour() -> None:
+    backoff, now_s, waits = Backoff(), 0.0, []
+    for _ in range(16):
+        assert backoff.attempt({"a": 3}, now_s) == 0
+        waits.append(backoff.attempt({"a": 3}, now_s) if len(waits) >= 2 else backoff.attempt({"other": 99}, now_s))
+        now_s += waits[-1]
+    assert waits[:6] == [0, 0, 1, 2, 4, 8]
+    assert waits[-1] == pace.LONGEST_WAIT_S
+
+
+def test_success_forgets_an_accounts_failures_but_only_its_own_attempt_of_the_address() -> None:
+    backoff = Backoff()
+    for _ in range(4):
+        backoff.attempt({"account": 5, "address": 6}, 0.0)
+    backoff.attempt({"account": 5, "address": 6}, 0.0)
+    backoff.succeeded("account", "address")
+    assert backoff.attempt({"address": 6}, 0.0) == 0
+    assert backoff.attempt({"address": 6}, 0.0) == 0
+    assert backoff.attempt({"address": 6}, 0.0) > 0
+    assert backoff.attempt({"account": 1}, 0.0) == 0
+
+
+def test_failures_are_forgotten_after_an_hour() -> None:
+    backoff = Backoff()
+    for _ in range(3):
+        backoff.attempt({"a": 3}, 0.0)
+    assert backoff.attempt({"a": 3}, pace.FORGET_S + 1) == 0
+    assert backoff.attempt({"a": 3}, pace.FORGET_S + 1) == 0

@@ -60,6 +60,8 @@ class Chip:
     name: str
     software: Software
     figures: Mapping[str, Figures]
+    country: str | None = None
+    """Where the vendor has its seat, by ISO 3166; None is not known."""
 
     @property
     def id(self) -> str:
@@ -100,6 +102,12 @@ class Chips:
     def __contains__(self, chip_id: object) -> bool:
         return chip_id in self.by_id
 
+    def named(self, name: str) -> tuple[Chip, ...]:
+        """Return the chips that a job or an engine may mean by a name: the one of that id, else all of that model or vendor/model."""
+        if name in self.by_id:
+            return (self.by_id[name],)
+        return tuple(chip for chip in self if name in (chip.model, f"{chip.vendor}/{chip.model}"))
+
     def __getitem__(self, chip_id: str) -> Chip:
         try:
             return self.by_id[chip_id]
@@ -123,6 +131,7 @@ Gres = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z0-9_.-]+$")]
 class VendorRow(Row):
     """`[vendor.NAME]`."""
 
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     torch_device: Name
     query_command: Text
     collective: Text | None = None
@@ -205,7 +214,9 @@ def _cross_problems(file: ChipsFile) -> list[Problem]:
 
 
 def _chip(row: ChipRow, vendor: VendorRow) -> Chip:
-    facts: dict[str, Any] = vendor.model_dump() | {"kubernetes_resource": row.kubernetes_resource or vendor.kubernetes_resource}
+    facts: dict[str, Any] = vendor.model_dump(exclude={"country"}) | {
+        "kubernetes_resource": row.kubernetes_resource or vendor.kubernetes_resource
+    }
     figures = {name: tuple(figure.figure() for figure in row.rows(name)) for name in FIGURES if row.rows(name)}
     return Chip(
         vendor=row.vendor,
@@ -214,4 +225,5 @@ def _chip(row: ChipRow, vendor: VendorRow) -> Chip:
         name=row.name,
         software=Software(slurm_gres=row.slurm_gres, **facts),
         figures=MappingProxyType(figures),
+        country=vendor.country,
     )

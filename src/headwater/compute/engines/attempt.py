@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from headwater.compute.staging import stage
 from headwater.compute.work import Observation, Phase, Reason, Usage, Work
 from headwater.core.errors import BadInput, HeadwaterError, Unavailable
 from headwater.core.store import Store
@@ -21,6 +22,8 @@ from headwater.core.store import Store
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 KEPT = frozenset({"lock", "runner.json", "exit.json", "log.txt"})
 """What `forget` leaves: the log, and what tells that the attempt was made."""
+CACHE = ".cache"
+"""The folder beside the attempts' in which their inputs are kept; no attempt's name begins with a dot."""
 LOST = Observation(phase=Phase.LOST, reason=Reason.NODE_LOST, message="What ran the job is gone: it was killed, or the machine restarted.")
 NO_SPACE = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 UNKNOWN = Observation(phase=Phase.UNKNOWN)
@@ -44,8 +47,7 @@ def lay_out(folder: Path, work: Work, store: Store, *, flush: bool = True) -> No
     try:
         for made in ("inputs", "outputs", "tmp"):
             (folder / made).mkdir(mode=0o700)
-        for name in names:
-            store.materialise(work.inputs[name], folder / "inputs" / name)
+        stage(store, folder.parent / CACHE, {folder / "inputs" / name: work.inputs[name] for name in names}, work.staging)
         if work.task is not None:
             write_json(folder / "task.json", work.task, flush=flush)
     except OSError as error:

@@ -18,11 +18,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from headwater.compute import checkpoints
 from headwater.compute.engines import attempt, leftovers, sandbox
 from headwater.compute.engines.devices import visible_devices
 from headwater.compute.engines.doorbell import Doorbell
-from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, Work
+from headwater.compute.work import Capacity, EngineFactory, Observation, Phase, SiteOptions, Work
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, Unavailable
 from headwater.core.platform import Platform
 from headwater.core.settings import Settings
@@ -55,14 +57,14 @@ class LocalEngine:
     _runners: ClassVar[dict[Path, int]] = {}
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S, hidden: Path | None = None) -> None:
+    def __init__(self, *, root: Path, store: Store, capacity: Capacity, grace_s: float = GRACE_S, hidden: Sequence[Path] = ()) -> None:
         """Open the engine on a folder; `grace_s` is what an ended job gets to clean up before it is killed.
 
-        With `hidden` every job is shut in, and sees of that folder its own part alone. Raises Unavailable where that cannot be.
+        With `hidden` every job is shut in, and sees of these folders and files its own part alone. Raises Unavailable where that cannot be.
         """
-        if hidden is not None:
+        if hidden:
             sandbox.check()
-        self._hidden = hidden.resolve() if hidden is not None else None
+        self._hidden = tuple(hidden)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = root.resolve()
         self._store = store
@@ -108,8 +110,8 @@ class LocalEngine:
             with (folder / name).open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
         told = {
-            "argv": list(argv if self._hidden is None else self._shut_in(argv, folder, self._hidden, work)),
-            "shut_in": self._hidden is not None,
+            "argv": list(self._shut_in(argv, folder, self._hidden, work) if self._hidden else argv),
+            "shut_in": bool(self._hidden),
             "environment": job_environment(work, folder),
             "wall_s": work.resources.wall_s,
             "cpu_s": work.resources.cpu_s,
@@ -120,7 +122,7 @@ class LocalEngine:
         (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
 
     @staticmethod
-    def _shut_in(argv: Sequence[str], folder: Path, hidden: Path, work: Work) -> tuple[str, ...]:
+    def _shut_in(argv: Sequence[str], folder: Path, hidden: Sequence[Path], work: Work) -> tuple[str, ...]:
         kept = work.environment.get(checkpoints.VARIABLE)
         return sandbox.shut_in(argv, folder=folder, hidden=hidden, kept=[Path(kept)] if kept else [])
 
@@ -344,21 +346,33 @@ def memory_gib() -> float:
     return min(sizes) / GIB
 
 
-def _open(platform: Platform) -> LocalEngine:
+class LocalOptions(SiteOptions):
+    """What a site on this machine may give to jobs: a share of its CPUs and memory that nobody else is given."""
+
+    cpus: float = Field(gt=0, le=4096)
+    memory_gib: float = Field(gt=0, le=65536)
+    accelerators: dict[str, int] = Field(default_factory=dict)
+
+
+def _open_site(platform: Platform, name: str, options: LocalOptions) -> LocalEngine:
+    whole = Capacity(cpus=options.cpus, memory_gib=options.memory_gib, accelerators=options.accelerators)
+    return _opened(platform, name, platform.settings.data_folder / "sites" / name, whole)
+
+
+def _opened(platform: Platform, name: str, root: Path, whole: Capacity) -> LocalEngine:
+    settings = platform.settings
+    hidden = sandbox.private(settings) if settings.isolation == "bubblewrap" else ()
     try:
-        settings = platform.settings
-        hidden = settings.data_folder if settings.isolation == "bubblewrap" else None
-        return LocalEngine(
-            root=settings.data_folder / "jobs",
-            store=platform.store,
-            capacity=capacity_of(settings),
-            grace_s=settings.stop_grace_s,
-            hidden=hidden,
-        )
+        engine = LocalEngine(root=root, store=platform.store, capacity=whole, grace_s=settings.stop_grace_s, hidden=hidden)
     except OSError as error:
-        raise Unavailable(
-            f"The folder for jobs cannot be used: {error.strerror}.", "Check its rights.", where=str(platform.settings.data_folder)
-        ) from error
+        raise Unavailable(f"The folder for jobs cannot be used: {error.strerror}.", "Check its rights.", where=str(root)) from error
+    engine.name = name
+    return engine
 
 
-LOCAL = EngineFactory(name="local", open=_open)
+LOCAL = EngineFactory(
+    name="local",
+    open=lambda platform: _opened(platform, "local", platform.settings.data_folder / "jobs", capacity_of(platform.settings)),
+    options=LocalOptions,
+    site=_open_site,
+)

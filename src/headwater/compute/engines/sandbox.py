@@ -1,6 +1,6 @@
-"""A job shut in by bubblewrap: it sees the machine read-only, its own folder, and nothing else of the data folder.
+"""A job shut in by bubblewrap: it sees the machine read-only, its own folder, and nothing else of what is the platform's own.
 
-So it reads neither the platform's database nor its keys, nor another job's files; it sees no process but its own, and holds no
+So it reads neither the platform's database nor its keys and secrets, nor another job's files; it sees no process but its own, and holds no
 capability, also where the server runs as root. Devices stay visible, since accelerators are among them, and so does the network.
 """
 
@@ -12,17 +12,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.core.errors import Unavailable
+from headwater.core.settings import Settings
 
 PROGRAM = "bwrap"
 PATIENCE_S = 10.0
 
 
-def shut_in(argv: Sequence[str], *, folder: Path, hidden: Path, kept: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Return a command that runs `argv` in `folder` with `hidden` empty but for `folder` and what is `kept` of it."""
+def private(settings: Settings) -> tuple[Path, ...]:
+    """Return the files and folders of this machine that only the platform may read: its data folder, and what is kept elsewhere."""
+    elsewhere = [Path(one) for one in (settings.slurm_token_file, settings.oidc_client_secret_file) if one]
+    if "://" not in settings.store:
+        elsewhere.append(Path(settings.store))
+    if (database := settings.database.removeprefix("sqlite:///")) != settings.database:
+        elsewhere += [Path(database + end) for end in ("", "-wal", "-shm")]
+    data = settings.data_folder.resolve()
+    return data, *(path for one in elsewhere if not (path := one.resolve()).is_relative_to(data))
+
+
+def shut_in(argv: Sequence[str], *, folder: Path, hidden: Sequence[Path], kept: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Return a command that runs `argv` in `folder` with each of `hidden` empty but for `folder` and what is `kept` of it."""
     opened = [part for path in (folder, *kept) for part in ("--bind", str(path), str(path))]
+    shared = ("--ro-bind", str(folder / "inputs"), str(folder / "inputs"))  # their bytes are other jobs' inputs too
     apart = ("--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-drop", "ALL")
-    seen = ("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", str(hidden))
-    return (PROGRAM, *apart, *seen, *opened, "--chdir", str(folder), "--", *argv)
+    seen = ("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc")
+    masked = [
+        part for one in hidden if one.exists() for part in (("--tmpfs", str(one)) if one.is_dir() else ("--ro-bind", "/dev/null", str(one)))
+    ]
+    return (PROGRAM, *apart, *seen, *masked, *opened, *shared, "--chdir", str(folder), "--", *argv)
 
 
 def check() -> None:

@@ -87,13 +87,17 @@ class SlurmEngine:
         self._python = python or sys.executable
         self._stuck_s = stuck_s
         self._stuck_since_s: dict[str, float] = {}
-        self._numbers: dict[str, str] = {}
+        self._numbers: dict[str, tuple[str, str]] = {}
         self._ended_s: dict[str, float] = {}
         self._view = View(client, partition=partition, engine=name)
 
     def capacity(self) -> Capacity:
         """Return what the nodes that are up have in all, as last known while the controller does not answer."""
         return self._view.capacity()
+
+    def silent_s(self) -> float:
+        """Return for how many seconds Slurm has answered nothing."""
+        return self._view.silent_s()
 
     def folder(self, key: str) -> Path:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""
@@ -239,10 +243,10 @@ class SlurmEngine:
         ended = attempt.observed(folder)
         if ended is not None and ended.phase is not Phase.LOST:
             return ended
-        number = self._job_id(folder)
-        if number is None:
+        known = self._known(folder)
+        if known is None:
             return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
-        job = self._view.job(number)
+        job = self._view.job(*known)
         if job is None:
             return ended or attempt.RUNNING
         if job.state in ACTIVE and ended is not None and job.preempted:
@@ -286,13 +290,18 @@ class SlurmEngine:
 
     def _job_id(self, folder: Path) -> str | None:
         """Return Slurm's id of an attempt, None where it has none yet."""
+        known = self._known(folder)
+        return None if known is None else known[0]
+
+    def _known(self, folder: Path) -> tuple[str, str] | None:
+        """Return Slurm's id of an attempt and its job's name, None where it has none yet."""
         if (known := self._numbers.get(folder.name)) is not None:
             return known
         place = slurm_arrays.place_of(folder)
         number = slurm_arrays.number_in(place.folder(folder)) if place is not None else None
         if place is None or number is None:
             return None
-        self._numbers[folder.name] = place.job(number)
+        self._numbers[folder.name] = place.job(number), place.name
         return self._numbers[folder.name]
 
     def cancel(self, key: str) -> None:
@@ -300,9 +309,9 @@ class SlurmEngine:
         folder = self.folder(key)
         if not attempt.ask_to_end(folder):
             return
-        number = self._job_id(folder)
-        self._list_again_s = -math.inf
-        if number is not None and (job := self._view.job(number)) is not None and job.state in ACTIVE:
+        known = self._known(folder)
+        self._view.look_again()
+        if known is not None and (job := self._view.job(*known)) is not None and job.state in ACTIVE:
             self._press(folder, job)
 
     def _cancel(self, job: SlurmJob) -> bool:
@@ -321,9 +330,10 @@ class SlurmEngine:
         if seen.phase is Phase.RUNNING:
             raise Conflict(f"The attempt '{key}' is still running.", "Cancel it first.")
         if self._bills is not None and key in self._numbers:
-            self._bills.forget(self._numbers[key])
-        for known in (self._ended_s, self._numbers, self._stuck_since_s):
-            known.pop(key, None)
+            self._bills.forget(self._numbers[key][0])
+        self._ended_s.pop(key, None)
+        self._numbers.pop(key, None)
+        self._stuck_since_s.pop(key, None)
         if seen.phase is Phase.UNKNOWN:
             attempt.remove(folder)
             return

@@ -8,11 +8,9 @@ indices are claimed by locks in a folder of this node, held until the last proce
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 
-MOST_DEVICES = 64
 GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 
 
@@ -29,31 +27,14 @@ def given(count: int) -> list[int]:
     return []
 
 
-def claimed(folder: str, kind: str, count: int) -> list[int]:
-    """Return the lowest indices of a kind that nobody on this node holds, held from now on by open locks."""
-    os.makedirs(folder, mode=0o1777, exist_ok=True)
-    indices: list[int] = []
-    for index in range(MOST_DEVICES):
-        if len(indices) == count:
-            break
-        lock = os.open(os.path.join(folder, f"{kind.replace(':', '.')}-{index}"), os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        os.set_inheritable(lock, True)
-        indices.append(index)
-    return indices
-
-
 def own_devices(gres: dict[str, int]) -> list[int]:
     """Return the indices of this job's accelerators, of every kind that it asked for."""
+    from headwater.compute.engines.devices import claimed
+
     node = os.environ.get("SLURMD_NODENAME", "node")
-    folder = os.path.join("/tmp", f"headwater-devices-{os.getuid()}", node)  # noqa: S108 - of this user, this node, and only locks
     found: list[int] = []
     for kind, count in sorted(gres.items()):
-        found += (given(count) if kind.startswith("gpu") else []) or claimed(folder, kind, count)
+        found += (given(count) if kind.startswith("gpu") else []) or list(claimed(node, kind, count))
     return found
 
 

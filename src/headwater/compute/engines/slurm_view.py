@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from headwater.compute.engines.silence import Silence
 from headwater.compute.engines.slurm_client import SlurmClient, SlurmJob, SlurmNode
 from headwater.compute.work import Capacity
 from headwater.core.errors import HeadwaterError
@@ -33,6 +34,7 @@ class View:
         self._engine = engine
         self._seen: dict[str, SlurmJob] = {}
         self._list_again_s = -math.inf
+        self._silence = Silence()
         self._nodes = client.nodes()
         self._nodes_s = time.monotonic()
 
@@ -41,7 +43,8 @@ class View:
         if time.monotonic() - self._nodes_s > CAPACITY_S:
             self._nodes_s = time.monotonic()
             try:
-                self._nodes = self._client.nodes()
+                with self._silence.asking():
+                    self._nodes = self._client.nodes()
             except HeadwaterError as error:
                 log.warning("slurm.unavailable", engine=self._engine, error=str(error))
         return capacity_of(self._nodes, self._partition)
@@ -54,19 +57,27 @@ class View:
         """List the jobs anew when the next is asked for: something was changed."""
         self._list_again_s = -math.inf
 
-    def job(self, number: str) -> SlurmJob | None:
-        """Return a job as Slurm tells it, FORGOTTEN in state where it knows it no more; None while the controller does not answer."""
+    def silent_s(self) -> float:
+        """Return for how many seconds Slurm has answered nothing."""
+        return self._silence.lasts_s()
+
+    def job(self, number: str, name: str) -> SlurmJob | None:
+        """Return a job as Slurm tells it, FORGOTTEN in state where it knows it no more; None while the controller does not answer.
+
+        A controller that was killed before it had saved its state forgets its last jobs, and gives their numbers to others.
+        """
         if time.monotonic() > self._list_again_s:
             began_s = time.monotonic()
             try:
-                self._seen = {job.id: job for job in self._client.jobs()}
+                with self._silence.asking():
+                    self._seen = {job.id: job for job in self._client.jobs()}
             except HeadwaterError as error:
                 log.warning("slurm.unavailable", engine=self._engine, error=str(error))
                 return None
             self._list_again_s = time.monotonic() + max(LIST_S, LIST_SHARE * (time.monotonic() - began_s))
         rest = self._seen.get(f"{number.partition('_')[0]}_*")
         found = self._seen.get(number) or (replace(rest, id=number) if rest is not None else None)
-        return found or SlurmJob(id=number, name="", state=FORGOTTEN)
+        return found if found is not None and found.name == name else SlurmJob(id=number, name="", state=FORGOTTEN)
 
 
 def capacity_of(nodes: Sequence[SlurmNode], partition: str) -> Capacity:

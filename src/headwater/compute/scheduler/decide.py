@@ -14,9 +14,9 @@ import numpy as np
 from headwater.compute.scheduler.policy import Policy, check_figures
 from headwater.compute.scheduler.shapes import NodeShare, QueueShape, Request, SiteShape
 from headwater.compute.scheduler.snapshot import lay_out, snapshot
-from headwater.compute.scheduler.state import COMING, RESIZE, START, STOP, WAITING, Decisions, Rules, State, Table
+from headwater.compute.scheduler.state import COMING, RESIZE, START, STOP, WAITING, Decisions, Rules, State
 from headwater.compute.scheduler.tables import decisions_table, most_decisions
-from headwater.compute.scheduler.why import Considered, Reason, considered, explain
+from headwater.compute.scheduler.why import Considered, Explainer, Reason, considered
 from headwater.core.errors import NotFound
 
 
@@ -55,9 +55,10 @@ def decide(
     """
     state, _, out = decided(requests, sites, policy, now_s, queues)
     names, site_names, queue_names = [r.name for r in requests], [s.name for s in sites], ["all", *(q.name for q in queues)]
-    reasons = [explain(state, row, names, sites, queue_names) for row in range(len(requests))]
-    actions = tuple(action_of(state, row, reasons, site_names) for row in out.rows[: int(out.length[0])])
-    waiting, never = (tuple(reasons[row] for row in np.flatnonzero(state.jobs.state == what)) for what in (WAITING, COMING))
+    table, rows = Explainer(state, names, sites, queue_names), out.rows[: int(out.length[0])]
+    told = zip(rows.job.tolist(), rows.site.tolist(), rows.action.tolist(), strict=True)
+    actions = tuple(action_of(state, job, site_names[site], action, table.explain(job)) for job, site, action in told)
+    waiting, never = (tuple(table.explain(int(row)) for row in np.flatnonzero(state.jobs.state == what)) for what in (WAITING, COMING))
     return Plan(actions=actions, waiting=waiting, never=never)
 
 
@@ -72,7 +73,7 @@ def examine(
     if row is None:
         raise NotFound(f"There is no job '{job[:80]}' here.", "Give the name of one that waits or runs.")
     state, rules, _ = decided(requests, sites, policy, now_s, queues)
-    reason = explain(state, row, [r.name for r in requests], sites, ["all", *(q.name for q in queues)])
+    reason = Explainer(state, [r.name for r in requests], sites, ["all", *(q.name for q in queues)]).explain(row)
     return reason, considered(state, rules, row, sites, now_s)
 
 
@@ -102,16 +103,15 @@ def places(state: State, row: int) -> tuple[NodeShare, ...]:
     return tuple(sorted(found, key=lambda share: share.node))
 
 
-def action_of(state: State, row: Table, reasons: Sequence[Reason], sites: Sequence[str]) -> Action:
-    """Return a row of the decisions in words."""
-    reason, kept = reasons[int(row.job)], row.action != STOP
-    units = int(state.jobs.units[row.job]) if kept else 0
+def action_of(state: State, row: int, site: str, action: int, reason: Reason) -> Action:
+    """Return a decision about the job in a row in words."""
+    kept = action != STOP
     return Action(
         job=reason.job,
-        site=sites[int(row.site)],
-        start=bool(row.action == START),
-        resize=bool(row.action == RESIZE),
-        units=units,
-        nodes=places(state, int(row.job)) if kept else (),
+        site=site,
+        start=action == START,
+        resize=action == RESIZE,
+        units=int(state.jobs.units[row]) if kept else 0,
+        nodes=places(state, row) if kept else (),
         reason=reason,
     )

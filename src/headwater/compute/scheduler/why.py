@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from headwater.compute.scheduler.compiled import Columns
 from headwater.compute.scheduler.matching import ALLOWED, FORBIDS
 from headwater.compute.scheduler.shapes import SiteShape, in_order
 from headwater.compute.scheduler.speeds import BASES
@@ -64,26 +66,95 @@ class Reason:
     unblocks: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The figures that the words need."""
+    """The figures that the words about one job need, each found when it is asked for."""
 
-    units: int
-    site: str
-    other: str
-    queue: str
-    held: float
-    asked: float
-    """Normalised units, as quotas count."""
-    quota: float
+    def __init__(self, table: Explainer, row: int) -> None:
+        self._table, self._row = table, row
+        self._reason, self._other = int(table.rows.reason[row]), int(table.rows.because_of[row])
+
+    @property
+    def units(self) -> int:
+        return int(self._table.rows.units[self._row])
+
+    @property
+    def site(self) -> str:
+        site = int(self._table.rows.site[self._row])
+        return self._table.sites[site].name if site >= 0 else "no site"
+
+    @property
+    def other(self) -> str:
+        names_a_job = self._reason not in (OVER_QUOTA, BEFORE_WINDOW, WINDOW_OPENED) and 0 <= self._other < len(self._table.jobs)
+        return self._table.jobs[self._other] if names_a_job else "the job ahead"
+
+    @property
+    def _queue(self) -> int:
+        return self._other if self._reason == OVER_QUOTA else int(self._table.rows.queue[self._row])
+
+    @property
+    def queue(self) -> str:
+        return self._table.queues[self._queue]
+
+    @property
+    def held(self) -> float:
+        return float(self._table.state.queues.held[self._queue])
+
+    @property
+    def asked(self) -> float:
+        """Normalised units, as quotas count."""
+        return self.units * self._room.unit_weight
+
+    @property
+    def quota(self) -> float:
+        return float(self._table.state.queues.quota[self._queue])
+
+    @property
+    def _room(self) -> Room:
+        return self._table.room(self._row)
+
+    @property
+    def most_free(self) -> int:
+        return self._room.most_free
+
+    @property
+    def free(self) -> int:
+        return self._room.free
+
+    @property
+    def cpus(self) -> float:
+        return int(self._table.rows.cpu_milli[self._row]) / 1000
+
+    @property
+    def memory_gib(self) -> float:
+        return int(self._table.rows.memory_mib[self._row]) / 1024
+
+    @property
+    def cpus_free(self) -> float:
+        return self._room.cpus_free
+
+    @property
+    def memory_free_gib(self) -> float:
+        return self._room.memory_free_gib
+
+    @property
+    def window(self) -> str:
+        return window_words(self._table.sites, self._other)
+
+    @property
+    def forbidden(self) -> str:
+        rules = forbidden(self._table.state, self._row)
+        return "; ".join(f"{self._table.sites[site].name}, because {rule}" for site, rule in rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What is free on the sites that a job may use."""
+
     most_free: int
     free: int
-    cpus: float
-    memory_gib: float
+    unit_weight: float
     cpus_free: float
     memory_free_gib: float
-    window: str
-    forbidden: str
 
 
 Words = Callable[[Facts], tuple[str, str]]
@@ -134,41 +205,44 @@ WORDS: dict[str, Words] = {
 }
 
 
-def explain(state: State, row: int, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> Reason:
-    """Return why the job in this row runs or waits, after a decision."""
-    code = CODES.get(int(state.jobs.reason[row]), "behind")
-    if code == "behind" and state.jobs.state[row] == RUNNING:
-        return Reason(job=jobs[row], code="running", why=f"It runs on {sites[int(state.jobs.site[row])].name} and nothing changed that.")
-    why, unblocks = WORDS[code](facts_for(state, row, jobs, sites, queues))
-    return Reason(job=jobs[row], code=code, why=why, unblocks=unblocks)
+class Explainer:
+    """Tells why jobs run or wait, after a decision. Jobs that may use the same sites share what is found of those."""
 
+    def __init__(self, state: State, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> None:
+        """`jobs`, `sites` and `queues` are the names behind the rows of the state's tables."""
+        self.state, self.jobs, self.sites, self.queues = state, jobs, sites, queues
+        self.rows: Any = Columns(state.jobs)
+        self._rooms: dict[tuple[int, int, int], Room] = {}
 
-def facts_for(state: State, row: int, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> Facts:
-    """Return the figures about a job for its words."""
-    job, table, reason = state.jobs[row], state.sites, int(state.jobs.reason[row])
-    usable = [s for s in range(len(table)) if table.up[s] and table.lane[s] == job.lane and job.home in (-1, s) and allowed(state, row, s)]
-    other = int(job.because_of)
-    queue = other if reason == OVER_QUOTA else int(job.queue)
-    hosts = state.hosts[sorted({int(table.host[s]) for s in usable})]
-    emptiest = hosts[np.lexsort((-hosts.memory_free, -hosts.cpu_free))][:1]
-    names_a_job = reason not in (OVER_QUOTA, BEFORE_WINDOW, WINDOW_OPENED) and 0 <= other < len(jobs)
-    return Facts(
-        units=int(job.units),
-        site=sites[int(job.site)].name if job.site >= 0 else "no site",
-        other=jobs[other] if names_a_job else "the job ahead",
-        queue=queues[queue],
-        held=float(state.queues.held[queue]),
-        asked=float(job.units * min((table.unit_weight[s] for s in usable), default=1.0)),
-        quota=float(state.queues.quota[queue]),
-        most_free=max((int(table.free[s]) for s in usable), default=0),
-        free=sum(int(table.free[s]) for s in usable),
-        cpus=int(job.cpu_milli) / 1000,
-        memory_gib=int(job.memory_mib) / 1024,
-        cpus_free=float(emptiest.cpu_free.sum()) / 1000,
-        memory_free_gib=float(emptiest.memory_free.sum()) / 1024,
-        window=window_words(sites, other) if reason in (BEFORE_WINDOW, WINDOW_OPENED) else "",
-        forbidden="; ".join(f"{sites[s].name}, because {rule}" for s, rule in forbidden(state, row)) if reason == NOWHERE else "",
-    )
+    def explain(self, row: int) -> Reason:
+        """Return why the job in this row runs or waits."""
+        code = CODES.get(int(self.rows.reason[row]), "behind")
+        if code == "behind" and self.rows.state[row] == RUNNING:
+            why = f"It runs on {self.sites[int(self.rows.site[row])].name} and nothing changed that."
+            return Reason(job=self.jobs[row], code="running", why=why)
+        why, unblocks = WORDS[code](Facts(self, row))
+        return Reason(job=self.jobs[row], code=code, why=why, unblocks=unblocks)
+
+    def room(self, row: int) -> Room:
+        """Return what is free on the sites that the job in this row may use."""
+        rows = self.rows
+        alike = int(rows.lane[row]), int(rows.home[row]), int(rows.cls[row])
+        if alike not in self._rooms:
+            self._rooms[alike] = self._room(row, *alike)
+        return self._rooms[alike]
+
+    def _room(self, row: int, lane: int, home: int, _cls: int) -> Room:
+        table = self.state.sites
+        usable = [s for s in range(len(table)) if table.up[s] and table.lane[s] == lane and home in (-1, s) and allowed(self.state, row, s)]
+        hosts = self.state.hosts[sorted({int(table.host[s]) for s in usable})]
+        emptiest = hosts[np.lexsort((-hosts.memory_free, -hosts.cpu_free))][:1]
+        return Room(
+            most_free=max((int(table.free[s]) for s in usable), default=0),
+            free=sum(int(table.free[s]) for s in usable),
+            unit_weight=float(min((table.unit_weight[s] for s in usable), default=1.0)),
+            cpus_free=float(emptiest.cpu_free.sum()) / 1000,
+            memory_free_gib=float(emptiest.memory_free.sum()) / 1024,
+        )
 
 
 def allowed(state: State, row: int, site: int) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from headwater.server.api import health, ledger, people, statements
+from headwater.server.api import health, ledger, passwords, people, statements
 
 router = APIRouter()
-for part in (health, ledger, statements, people):
+for part in (health, ledger, statements, people, passwords):
     router.include_router(part.router)

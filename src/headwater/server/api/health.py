@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
@@ -20,13 +20,15 @@ class Health(BaseModel):
 
     status: str = Field(examples=["ok"])
     version: str = Field(examples=[__version__])
+    role: Literal["leader", "standby", "none"] = Field(description="Whether it decides on jobs, waits to, or has nothing to do with it.")
 
 
 @router.get("/health", summary="Tell whether the server and its database answer")
 def health(request: Request) -> Health:
     with platform_of(request).db.read() as connection:
         connection.execute(text("SELECT 1"))
-    return Health(status="ok", version=__version__)
+    dispatcher = request.app.state.dispatcher
+    return Health(status="ok", version=__version__, role=dispatcher.role if dispatcher is not None else "none")
 
 
 @router.get(

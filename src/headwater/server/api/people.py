@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from headwater.core import identity
-from headwater.core.identity import Actor, Permission
+from headwater.core.identity import ROLES, Actor, Permission
+from headwater.core.limit import Limit, narrowed
 from headwater.core.web import permitted, platform_of
 from headwater.server import accounts
 
@@ -88,6 +89,10 @@ class TokenIn(BaseModel):
 
     label: str = Field(min_length=1, max_length=200, pattern=NAME, examples=["nightly run"])
     days: float = Field(90, gt=0, le=365, examples=[90])
+    scopes: list[Permission] | None = Field(
+        None, min_length=1, max_length=100, description="The only permissions that it gives; null for all of the person's.", examples=[None]
+    )
+    organisation: str | None = Field(None, max_length=200, description="The only organisation that it reaches.", examples=["city"])
 
 
 class TokenOut(BaseModel):
@@ -100,6 +105,9 @@ class TokenOut(BaseModel):
     label: str = Field(examples=["nightly run"])
     created_at: datetime = Field(examples=["2026-01-31T08:00:00Z"])
     expires_at: datetime = Field(examples=["2026-04-30T08:00:00Z"])
+    used_at: datetime | None = Field(None, description="When a session was last used, to the minute.", examples=[None])
+    scopes: list[str] | None = Field(None, description="The only permissions that it gives.", examples=[["compute.read"]])
+    organisation: str | None = Field(None, description="The only organisation that it reaches.", examples=[None])
 
 
 class TokenText(BaseModel):
@@ -154,6 +162,8 @@ def role_granted(request: Request, actor: Manager, person: PersonId, body: Grant
     platform = platform_of(request)
     now = platform.clock.now()
     identity.require(actor, Permission.IDENTITY_MANAGE, body.scope)
+    if body.role in ROLES:  # a limited token cannot free itself by way of a role that it gives to someone
+        narrowed(actor.limit, Limit(permissions=frozenset(map(str, ROLES[body.role]))))
 
     def work(connection: Connection) -> accounts.Person:
         found = accounts.person(connection, person, now=now)
@@ -182,21 +192,21 @@ def token_ended(request: Request, actor: Anyone, token: TokenId) -> Response:
 
 @router.get("/people/{person}/tokens", summary="List a person's live tokens")
 def persons_tokens(request: Request, actor: Manager, person: PersonId) -> list[TokenOut]:
-    return _tokens(request, _managed(request, actor, person))
+    return _tokens(request, managed(request, actor, person).id)
 
 
 @router.post("/people/{person}/tokens", summary="Make an API token for a person", status_code=201)
 def persons_token_made(request: Request, actor: Manager, person: PersonId, body: TokenIn) -> TokenText:
-    return _make(request, _managed(request, actor, person), body, by=actor)
+    return _make(request, managed(request, actor, person).id, body, by=actor)
 
 
 @router.post("/people/{person}/tokens/{token}/revoke", summary="End a person's token", status_code=204, response_class=Response)
 def persons_token_ended(request: Request, actor: Manager, person: PersonId, token: TokenId) -> Response:
-    return _end(request, _managed(request, actor, person), token, by=actor)
+    return _end(request, managed(request, actor, person).id, token, by=actor)
 
 
-def _managed(request: Request, actor: Actor, person: str) -> str:
-    """Return the id of a person whose tokens the actor may handle.
+def managed(request: Request, actor: Actor, person: str) -> accounts.Person:
+    """Return a person whose tokens, password and sessions the actor may handle. Raises NotFound, Refused.
 
     A token gives all that its person may do, so the actor must manage every scope in which the person holds a role.
     """
@@ -205,7 +215,7 @@ def _managed(request: Request, actor: Actor, person: str) -> str:
         found = accounts.person(connection, person, now=platform.clock.now())
     for scope in {found.organisation, *(grant.scope for grant in found.grants)}:
         identity.require(actor, Permission.IDENTITY_MANAGE, scope)
-    return found.id
+    return found
 
 
 def _tokens(request: Request, person: str) -> list[TokenOut]:
@@ -216,11 +226,13 @@ def _tokens(request: Request, person: str) -> list[TokenOut]:
 
 def _make(request: Request, person: str, body: TokenIn, *, by: Actor) -> TokenText:
     platform = platform_of(request)
-    now, lasts = platform.clock.now(), timedelta(days=body.days)
-    text = platform.db.write(
-        lambda connection: identity.issue_token(connection, person, kind="api", label=body.label, lasts=lasts, at=now, actor=by.id)
-    )
-    return TokenText(token=text)
+    now, scopes = platform.clock.now(), None if body.scopes is None else tuple(body.scopes)
+    wish = accounts.Wish(label=body.label, days=body.days, scopes=scopes, organisation=body.organisation)
+
+    def work(connection: Connection) -> str:
+        return accounts.make_token(connection, identity.load_actor(connection, person, now=now), wish, by=by, at=now)
+
+    return TokenText(token=platform.db.write(work))
 
 
 def _end(request: Request, person: str, token: str, *, by: Actor) -> Response:

@@ -202,7 +202,9 @@ def profile(request: Request, actor: Recipient) -> Response:
     now = platform.clock.now()
 
     def issue(connection: Connection) -> str:
-        return identity.issue_token(connection, actor.id, kind="api", label="Delta Sharing", lasts=TOKEN_LASTS, at=now, actor=actor.id)
+        return identity.issue_token(
+            connection, actor.id, kind="api", label="Delta Sharing", lasts=TOKEN_LASTS, at=now, actor=actor.id, bound=actor.limit
+        )
 
     told = {
         "shareCredentialsVersion": 1,

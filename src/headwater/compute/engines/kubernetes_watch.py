@@ -1,0 +1,97 @@
+"""What a cluster has of one kind of object, kept up to date by a list and the watch that goes on from it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+import httpx
+import structlog
+
+from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
+from headwater.core.errors import Conflict, HeadwaterError
+
+RETRY_S = 1.0
+JOIN_S = 10.0
+
+log = structlog.get_logger("headwater.compute")
+
+
+class Watched:
+    """The objects at a path with a label, by name. While the server does not answer they stay as last seen."""
+
+    def __init__(self, client: KubernetesClient, path: str, label: str, *, changed: Callable[[], None]) -> None:
+        """List once and begin to watch; `changed` is called after each change. Raises Unavailable where the server does not answer."""
+        self._client, self._path, self._label, self._changed = client, path, label, changed
+        self._guard = threading.Lock()
+        self._objects: dict[str, Object] = {}
+        self._closing = threading.Event()
+        self._answer: httpx.Response | None = None
+        since = self._relist()
+        self._thread = threading.Thread(target=self._follow, args=(since,), name="kubernetes-watch", daemon=True)
+        self._thread.start()
+
+    def get(self, name: str) -> Object | None:
+        """Return an object as last seen, if it was."""
+        with self._guard:
+            return self._objects.get(name)
+
+    def all(self) -> list[Object]:
+        """Return every object as last seen."""
+        with self._guard:
+            return list(self._objects.values())
+
+    def close(self) -> None:
+        """Break the watch off. Closing twice changes nothing."""
+        self._closing.set()
+        if self._answer is not None:
+            with contextlib.suppress(OSError):  # the connection has ended by itself
+                stream = self._answer.extensions["network_stream"].get_extra_info("socket")
+                stream.shutdown(socket.SHUT_RDWR)
+        self._thread.join(JOIN_S)
+
+    def _relist(self) -> str:
+        found, since = self._client.listed(self._path, self._label)
+        with self._guard:
+            self._objects = {str(one["metadata"]["name"]): one for one in found}
+        self._changed()
+        return since
+
+    def _follow(self, since: str) -> None:
+        """Watch to the end of this object: go on where a watch ended, and list anew where the server has dropped what came between."""
+        while not self._closing.is_set():
+            try:
+                since = self._watched(since or self._relist())
+            except Conflict:  # 410
+                since = ""
+            except HeadwaterError as error:
+                if not self._closing.is_set():
+                    log.warning("kubernetes.unavailable", error=str(error))
+                since = ""
+                self._closing.wait(RETRY_S)
+            except ValueError as error:  # a line that is no JSON: the connection broke in its midst
+                log.warning("kubernetes.watch_broken", error=str(error))
+
+    def _watched(self, since: str) -> str:
+        """Take in changes until the server ends the watch, and return the version of the last."""
+        for kind, one in self._client.watch(self._path, self._label, since, self._opened):
+            since = str(one["metadata"]["resourceVersion"])
+            if kind != "BOOKMARK":
+                self._take(kind, one)
+        return since
+
+    def _opened(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        if self._closing.is_set():
+            answer.close()
+
+    def _take(self, kind: str, one: Object) -> None:
+        name = str(one["metadata"]["name"])
+        with self._guard:
+            if kind == "DELETED":
+                self._objects.pop(name, None)
+            else:
+                self._objects[name] = one
+        self._changed()
