@@ -100,7 +100,7 @@ class Admitting(Dispatcher):
         self.passes_s: list[float] = []
         self.decisions_s: list[float] = []
 
-    def _launch(self, group: Sequence[Job]) -> None:
+    def _launch_in_background(self, started: Sequence[Job]) -> None:
         pass
 
     def admit(self) -> int:

@@ -61,12 +61,15 @@ def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     made = [one for job in facts.queued if (one := _not_asked(job, facts) or _barred(job, facts.spent)) is not None]
     settled = {one.job for one in made}
     facts = replace(facts, queued=tuple(job for job in facts.queued if job.id not in settled))
-    for group in groups(facts):
+    together = groups(facts)
+    for group in together:
         given = situation(facts, group)
         planned = plan(given)
         heard(given, planned)
         fresh = _checked(facts, planned)
         made += fresh
+        if group is together[-1]:
+            break
         begun = {one.job: one.site for one in fresh if one.verdict is Verdict.START}
         facts = facts.started(
             [replace(job, state=State.STARTING, started_at=facts.now, engine=begun[job.id]) for job in facts.queued if job.id in begun]

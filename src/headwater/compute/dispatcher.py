@@ -343,7 +343,7 @@ class Dispatcher:
         if not news:
             return
 
-        def record(connection: Connection) -> None:
+        def record(connection: Connection) -> tuple[list[Move], list[dict[str, Any]]]:
             now, held = self.platform.clock.now(), devices_held(active)
             moves, noted = [], []
             for one in news:
@@ -361,19 +361,15 @@ class Dispatcher:
                     devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site])
                     held[one.site].append(devices)
                     moves.append(self._start(connection, job, one, devices))
-            jobs.move_all(connection, moves, at=now)
+            moved = jobs.move_all(connection, moves, at=now)
             jobs.note_all(connection, noted)
-            waiting.extend(noted)
+            return [move for move in moves if move.job.id in moved and move.to is State.STARTING], noted
 
-        waiting: list[dict[str, Any]] = []
-        self._lead.write(record)
+        starts, waiting = self._lead.write(record)
         self.live.note(waiting)
-        started = [one.job for one in news if one.verdict is Verdict.START]
+        started = self.live.started(starts)
         self.started += len(started)
-        if started:
-            with self.platform.db.read() as connection:
-                self.live.look(connection)
-            self._launch_in_background([job for job in self.live.on(started) if job.state is State.STARTING])
+        self._launch_in_background(started)
         if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 

@@ -12,7 +12,7 @@ import heapq
 import json
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from headwater.compute import jobs
-from headwater.compute.jobs import ON_ENGINE, Job, State
+from headwater.compute.jobs import ON_ENGINE, Job, Move, State
 from headwater.compute.situation import Sums
 from headwater.core.ledger import ledger_entry, ledger_head
 
@@ -90,6 +90,8 @@ class Live:
             self._seq = seq
             if kind == "graph.submitted":
                 found |= dict.fromkeys(json.loads(body)["jobs"])
+            elif kind == "job.starting" and subject in self.active and json.loads(body)["attempt"] == self.active[subject].attempt:
+                continue  # told by `started`
             elif kind.startswith("job."):
                 found[subject] = None
                 if kind == "job.done":
@@ -163,9 +165,16 @@ class Live:
             if row["id"] in self._whole:
                 self._whole[row["id"]] = replace(self._whole[row["id"]], **{name: value for name, value in row.items() if name != "id"})
 
-    def on(self, ids: Collection[str]) -> list[Job]:
-        """Return those of some jobs that are on an engine."""
-        return [self.active[job] for job in ids if job in self.active]
+    def started(self, moves: Iterable[Move]) -> list[Job]:
+        """Take in jobs that were just recorded as starting, and return them as they are now."""
+        made = []
+        for move in moves:
+            job = replace(move.job, state=State.STARTING, reason=move.reason[:1000], **move.values)
+            self._drop(job.id)
+            self.active[job.id] = job
+            self.sums.add(job)
+            made.append(job)
+        return made
 
     def by_engine(self) -> Counter[str]:
         """Count the jobs on each engine."""

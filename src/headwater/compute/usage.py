@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection, select
 
@@ -42,10 +43,11 @@ def decayed(used: Iterable[Job], *, now: datetime, half_life_s: float, outside: 
     return dict(found)
 
 
-def lineage(path: str) -> list[str]:
-    """Return an organisation's path and those of all above it."""
+@lru_cache(maxsize=1 << 16)
+def lineage(path: str) -> tuple[str, ...]:
+    """Return an organisation's path and those of all above it, the topmost first."""
     parts = path.split("/")
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    return tuple("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _kept(at: datetime, now: datetime, half_life_s: float) -> float:
