@@ -66,6 +66,9 @@ def test_a_server_killed_at_50_random_moments_loses_and_repeats_nothing(tmp_path
         with site.db.read() as connection:
             ledger.verify(connection)
             ends = Counter(entry.subject for entry in ledger.entries(connection, kind="job.done"))
+            metered = Counter(entry.subject for entry in ledger.entries(connection, kind="usage.metered"))
         assert ends == {f"{graph}.j{number}": 1 for number in range(JOBS)}
+        assert {key: metered[key] for key in (job.key for job in seen.values())} == {job.key: 1 for job in seen.values()}
+        assert set(metered.values()) == {1}, "no attempt is metered twice"
         assert kills_while_running == KILLS
     assert processes_of(data) == []
