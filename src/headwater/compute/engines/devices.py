@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # collections takes long to import, and a runner has no use for it
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",  # NVIDIA, Iluvatar, MetaX
