@@ -86,11 +86,17 @@ class Scene:
         self.killed: Counter[str] = Counter()
 
     def tend(self) -> None:
-        """Start servers again that ended, as a supervisor does: one that starts while the database is away says so and ends."""
+        """Do what a supervisor and an operator do.
+
+        A server that starts while the database is away says so and ends: it is started again. A node that was killed while it launched a
+        job is drained by Slurm: it is put to work again.
+        """
         for place, server in enumerate(self.servers):
             if server.process.poll() is not None:
                 server.kill()
                 self.servers[place] = ServerProcess(self.data, **self.options)
+        for node in {*self.cluster.command("sinfo", "-h", "-N", "-o", "%N", "-t", "drain,down").split()}:
+            self.cluster.command("scontrol", "update", f"nodename={node}", "state=resume")
 
     def kill_one(self) -> None:
         """Kill something and start it again a little later."""
@@ -166,7 +172,7 @@ def test_a_thousand_jobs_end_once_each_while_all_that_runs_them_is_killed_again_
             at_last_kill = counted(site)
             deadline = time.monotonic() + LAST_END_S
             while not (seen := counted(site)) or set(seen) - {str(state) for state in ENDS}:
-                assert time.monotonic() < deadline, (seen, cluster.command("squeue"), cluster.command("sinfo", "-N"))
+                assert time.monotonic() < deadline, (seen, cluster.command("squeue"), cluster.command("sinfo", "-R"))
                 time.sleep(0.5)
                 scene.tend()
         finally:
