@@ -124,6 +124,8 @@ def _held(connection: Connection) -> Iterator[Any]:
     labels = ("engine", "resource")
     yield _gauge("headwater_engine_capacity", "What an engine may give to jobs.", labels, has)
     yield _gauge("headwater_engine_held", "What jobs on an engine hold.", labels, holds)
+    stands = {(name, stand.standing): 1 for name, stand in pool.stands_noted(connection).items()}
+    yield _gauge("headwater_site_standing", "1 for how each site fares now: active, lost, draining, …", ("engine", "standing"), stands)
 
 
 USED = {
@@ -166,6 +168,7 @@ def _by_resource(engine: str, amounts: Capacity) -> list[tuple[tuple[str, str], 
 def _decisions(dispatcher: Dispatcher) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
+    yield _gauge("headwater_leader", "1 where this server decides on jobs, 0 where it stands by.", (), {(): dispatcher.role == "leader"})
     buckets, total = dispatcher.decided.buckets()
     times = HistogramMetricFamily("headwater_decision_seconds", "Time of one turn's decisions, their record apart.")
     times.add_metric([], buckets, total)
