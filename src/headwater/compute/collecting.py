@@ -19,6 +19,7 @@ from headwater.compute import gate
 from headwater.compute.jobs import Job
 from headwater.core import evidence
 from headwater.core.errors import Broken, GateClosed, Refused, StepFailed
+from headwater.core.plain_file import plain
 from headwater.core.platform import Platform
 from headwater.core.statement import LINEAGE, Statement, Subject
 from headwater.core.steps import STEPS, Claim
@@ -103,9 +104,11 @@ def _lineage(job: Job, made: Made, inputs: Mapping[str, str], now: datetime) -> 
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     try:
-        if path.stat().st_size > LARGEST_RESULT:
+        with plain(path) as file:
+            data = file.read(LARGEST_RESULT + 1)
+        if len(data) > LARGEST_RESULT:
             raise Broken(f"The step's result is larger than {LARGEST_RESULT} bytes.", "Write large things to an output.")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(data)
         return {"outputs": dict(told["outputs"]), "metrics": told["metrics"], "facts": told["facts"], "claims": told["claims"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Broken(f"The step ended well but left no readable result: {error!r}.", "Look at its log.") from error
@@ -113,7 +116,7 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _inside(folder: Path, path: str, job: Job) -> Path:
     found = (folder / path).resolve()
-    if not found.is_relative_to((folder / "outputs").resolve()):
+    if not found.is_relative_to(folder.resolve() / "outputs"):  # a link in the place of outputs/ leads out too
         raise Refused(f"'{job.name}' offers '{path}' as an output, which is outside its outputs folder.", "Write outputs to outputs/.")
     if not found.exists():
         raise StepFailed(f"'{job.name}' ended well but did not make its output '{path}'.", "Look at its log.")

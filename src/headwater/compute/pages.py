@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from headwater.compute import floor_pages, jobs, story, views
 from headwater.compute.api import found, wake, why_of
@@ -32,6 +33,7 @@ Canceller = Annotated[Actor, Depends(permitted(Permission.COMPUTE_CANCEL))]
 LONGEST_LIST = 200
 WHY_LASTS_S = 5.0
 TAIL_LINES, TAIL_BYTES = 500, 64 << 10
+PIECE = 1 << 16
 
 
 @router.get("/jobs")
@@ -71,8 +73,19 @@ def followed(request: Request, actor: Reader, job: str, offset: Annotated[int, Q
 @router.get("/jobs/{job}/log")
 def whole_log(request: Request, actor: Reader, job: str, attempt: Annotated[int | None, Query(ge=1, le=1 << 30)] = None) -> Response:
     one = found(request, job, actor, Permission.COMPUTE_READ)
-    path = views.log_file(platform_of(request), one, attempt)
-    return FileResponse(path, media_type="text/plain; charset=utf-8", filename=f"{one.id}.{attempt or one.attempt}.log")
+    file = views.log_file(platform_of(request), one, attempt)
+    name = f"{one.id}.{attempt or one.attempt}.log"
+    headers = {"content-disposition": f'attachment; filename="{name}"', "content-length": str(os.fstat(file.fileno()).st_size)}
+    return StreamingResponse(_pieces(file), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file to the size that it has now, and close it."""
+    with file:
+        left = os.fstat(file.fileno()).st_size
+        while left and (piece := file.read(min(left, PIECE))):
+            left -= len(piece)
+            yield piece
 
 
 @router.post("/jobs/{job}/cancel")

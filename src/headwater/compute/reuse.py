@@ -13,6 +13,7 @@ from headwater.compute import jobs
 from headwater.compute.jobs import Job
 from headwater.core import canonical, evidence
 from headwater.core.errors import BadStatement, NotFound
+from headwater.core.plain_file import plain
 from headwater.core.platform import Platform
 from headwater.core.steps import STEPS
 
@@ -49,7 +50,8 @@ def _holds(connection: Connection, platform: Platform, earlier: Job) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file that a job wrote, or nothing where it is absent or not one."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8", errors="replace")[: 1 << 20])
+        with plain(path) as file:
+            told = json.loads(file.read(1 << 20).decode("utf-8", errors="replace"))
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -6,7 +6,7 @@ import codecs
 from datetime import datetime
 from os import SEEK_END
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, Field
 
@@ -14,6 +14,7 @@ from headwater.compute.floor import FOLDERS
 from headwater.compute.jobs import ENDS, Job, State
 from headwater.core import progress
 from headwater.core.errors import NotFound
+from headwater.core.plain_file import plain
 from headwater.core.platform import Platform
 
 LOG = "log.txt"
@@ -113,10 +114,10 @@ def log_chunk(platform: Platform, job: Job, *, offset: int, limit: int = LONGEST
     """Return a part of a job's log from a byte offset; no character is cut. Raises NotFound where it never started."""
     ended = job.state in ENDS
     try:
-        with (attempt_folder(platform, job) / LOG).open("rb") as file:
+        with plain(attempt_folder(platform, job) / LOG) as file:
             file.seek(offset)
             data = file.read(max(LONGEST_CHARACTER, min(limit, LONGEST_CHUNK)))
-            last = ended and not file.peek(1)
+            last = ended and not file.read(1)
     except FileNotFoundError as error:
         if job.attempt == 0:
             raise NotFound(f"Job {job.id} has no log: it has not started.", "Follow it once it runs.") from error
@@ -127,20 +128,19 @@ def log_chunk(platform: Platform, job: Job, *, offset: int, limit: int = LONGEST
     return LogChunk(text=text, next_offset=offset + len(data) - len(begun), ended=ended)
 
 
-def log_file(platform: Platform, job: Job, attempt: int | None = None) -> Path:
-    """Return the file of an attempt's log, the present one's where none is named. Raises NotFound where there is none."""
-    path = attempt_folder(platform, job, attempt) / LOG
-    if not path.is_file():
-        raise NotFound(
-            f"There is no log of attempt {job.attempt if attempt is None else attempt} of job {job.id}.", "Look at its attempts."
-        )
-    return path
+def log_file(platform: Platform, job: Job, attempt: int | None = None) -> BinaryIO:
+    """Return an attempt's log, open for reading, the present one's where none is named. Raises NotFound where there is none."""
+    try:
+        return plain(attempt_folder(platform, job, attempt) / LOG)
+    except FileNotFoundError as error:
+        which = job.attempt if attempt is None else attempt
+        raise NotFound(f"There is no log of attempt {which} of job {job.id}.", "Look at its attempts.") from error
 
 
 def tail_offset(platform: Platform, job: Job, *, lines: int, most_bytes: int = LONGEST_CHUNK) -> int:
     """Return where the last lines of a job's log begin, within its last `most_bytes`; 0 where there is no log."""
     try:
-        with (attempt_folder(platform, job) / LOG).open("rb") as file:
+        with plain(attempt_folder(platform, job) / LOG) as file:
             size = file.seek(0, SEEK_END)
             since = max(0, size - most_bytes)
             file.seek(since)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from headwater.core.plain_file import plain
 
 SMALLEST_GAP_S = 0.2
 FILE = "progress.jsonl"
@@ -50,8 +53,8 @@ class ProgressWriter:
 def last(path: Path) -> Progress | None:
     """Return the newest progress in a file, or None where there is none yet."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
+        with plain(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = file.read().splitlines()
     except OSError:
         return None
@@ -78,8 +81,8 @@ def curves(path: Path, *, most: int = 300) -> dict[str, list[tuple[float, float]
 
 def _lines(path: Path) -> list[Progress]:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MOST_BYTES))
+        with plain(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - MOST_BYTES))
             lines = file.read().splitlines()
     except OSError:
         return []

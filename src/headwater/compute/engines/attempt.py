@@ -17,6 +17,7 @@ from typing import Any
 from headwater.compute.staging import stage
 from headwater.compute.work import Observation, Phase, Reason, Usage, Work
 from headwater.core.errors import BadInput, HeadwaterError, Unavailable
+from headwater.core.plain_file import plain
 from headwater.core.store import Store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -78,7 +79,8 @@ def cannot_write(error: OSError, folder: Path) -> HeadwaterError:
 def observed(folder: Path) -> Observation | None:
     """Return what `exit.json` says, or None where there is none. One that cannot be read counts as lost."""
     try:
-        told = json.loads((folder / "exit.json").read_text(encoding="utf-8"))
+        with plain(folder / "exit.json") as file:
+            told = json.loads(file.read())
         return Observation(
             phase=Phase(told["phase"]),
             reason=Reason(told["reason"]) if told["reason"] else None,
