@@ -369,6 +369,7 @@ class Dispatcher:
         self.live.note(waiting)
         started = self.live.started(starts)
         self.started += len(started)
+        self.judge.began(len(started), of=len(decisions))
         self._launch_in_background(started)
         if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room

@@ -38,6 +38,7 @@ class Judge:
         self._heard = heard
         self._history = History()
         self._quotas: tuple[Quota, ...] = ()
+        self._strict_window = STRICT_WINDOW
         self._recent: tuple[Job, ...] = ()
         self._learned_s = self._looked_s = -LEARN_AGAIN_S
 
@@ -55,7 +56,7 @@ class Judge:
             self._quotas, live.quotas_changed = quotas.listed(connection), False
         policy, spent = self.policy, budgets.spent(connection, now)
         if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
-            return live.oldest(connection, STRICT_WINDOW, last=lambda owner: budgets.barred(owner, spent) is not None)
+            return live.oldest(connection, self._strict_window, last=lambda owner: budgets.barred(owner, spent) is not None)
         if live.count <= WINDOW:
             return live.oldest(connection, WINDOW)
         units, used = live.sums.by_organisation(), self.used(connection, now)
@@ -67,6 +68,10 @@ class Judge:
             aside=lambda owner: full(owner) or budgets.barred(owner, spent) is not None,
             rank=lambda owner: used.get(owner, 0.0) / weights.get(owner, 1.0),
         )
+
+    def began(self, started: int, *, of: int) -> None:
+        """Take in how many of those looked at were started: where all were, more may start next time, so more are looked at."""
+        self._strict_window = min(2 * self._strict_window, WINDOW) if 0 < of <= started else STRICT_WINDOW
 
     def decided_by(
         self,
