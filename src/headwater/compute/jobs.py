@@ -317,7 +317,7 @@ def move_all(connection: Connection, wanted: Sequence[Move], *, at: datetime) ->
 
 def note_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Set columns that say why queued jobs wait, with no entry in the ledger; each row names its `id`. What has moved on stays as it is."""
-    query = select(jobs.c.id).where(jobs.c.id.in_([row["id"] for row in rows]), jobs.c.state == State.QUEUED)
+    query = select(jobs.c.id).where(bulk.among(connection, jobs.c.id, [row["id"] for row in rows]), jobs.c.state == State.QUEUED)
     queued = set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars()) if rows else set()
     bulk.update_all(connection, jobs, "id", [row for row in rows if row["id"] in queued])
 
@@ -325,7 +325,7 @@ def note_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def _unmoved(connection: Connection, known: Sequence[Job]) -> frozenset[str]:
     """Return those jobs that are still in the state and attempt in which they were read, held until the transaction ends."""
     column, states = jobs.c, {job.id: (job.state, job.attempt) for job in known}
-    query = select(column.id, column.state, column.attempt).where(column.id.in_(list(states)))
+    query = select(column.id, column.state, column.attempt).where(bulk.among(connection, column.id, list(states)))
     found = connection.execute(query.order_by(column.id).with_for_update())
     return frozenset(row.id for row in found if (row.state, row.attempt) == states[row.id])
 
@@ -381,7 +381,7 @@ def _release(connection: Connection, ended: Sequence[Move], *, at: datetime) -> 
     over = {one.job.id: one for one in ended}
     below = select(needs.c.job, needs.c.needs).join(jobs, needs.c.job == jobs.c.id)
     waiting: dict[str, list[Move]] = defaultdict(list)
-    for child, parent in connection.execute(below.where(needs.c.needs.in_(list(over)), jobs.c.state == State.WAITING)):
+    for child, parent in connection.execute(below.where(bulk.among(connection, needs.c.needs, list(over)), jobs.c.state == State.WAITING)):
         waiting[child].append(over[parent])
     if not waiting:
         return

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, select
 from headwater.compute import jobs
 from headwater.compute.jobs import ON_ENGINE, Job, Move, State
 from headwater.compute.situation import Sums
+from headwater.core import bulk
 from headwater.core.ledger import ledger_entry, ledger_head
 
 AT_ONCE = 500
@@ -75,12 +76,8 @@ class Live:
         for part in _parts(touched):
             for job in part:
                 self._drop(job)
-            column = jobs.jobs.c
-            self._read(
-                connection,
-                column.id.in_(part) & (column.state == State.QUEUED),
-                column.id.in_(part) & column.state.in_(sorted(ON_ENGINE)),
-            )
+            column, of_these = jobs.jobs.c, bulk.among(connection, jobs.jobs.c.id, part)
+            self._read(connection, of_these & (column.state == State.QUEUED), of_these & column.state.in_(sorted(ON_ENGINE)))
 
     def _touched(self, connection: Connection) -> Iterable[str]:
         """Return the jobs that entries since the last look name, each once."""
@@ -155,7 +152,7 @@ class Live:
         """Return whole jobs, read where they have not been in view before."""
         wanted = [place.id for place in places]
         for part in _parts([job for job in wanted if job not in self._whole]):
-            for row in connection.execute(select(jobs.jobs).where(jobs.jobs.c.id.in_(part))):
+            for row in connection.execute(select(jobs.jobs).where(bulk.among(connection, jobs.jobs.c.id, part))):
                 self._whole[row.id] = jobs.from_row(row)
         return tuple(self._whole[job] for job in wanted if job in self._whole)
 
