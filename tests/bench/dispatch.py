@@ -29,6 +29,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
+from headwater.cli.up import SWITCH_S
 from headwater.compute import jobs, quotas
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.engines.slurm_client import Submission
@@ -126,6 +127,7 @@ class Admitting(Dispatcher):
 def admissions(url: str, shape: tuple[int, int, int]) -> tuple[float, Admitting]:
     """Admit every job of a shape and return how many a second, with what each pass took."""
     cohorts, queues, each = shape
+    sys.setswitchinterval(SWITCH_S)  # as the server does
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.toml"
         policy.write_text(POLICY, encoding="utf-8")

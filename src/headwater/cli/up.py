@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from types import FrameType
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 LINK_LASTS = timedelta(hours=1)
+SWITCH_S = 0.0005
+"""How long a thread runs before others get their turn. Requests pass through several threads and wait at each for the interpreter: with
+Python's own 5 ms, 100 requests a second took 1.4 s in the median on two busy cores, with this 0.14 s."""
 GRACE_S = 5
 
 
@@ -112,6 +116,7 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
     from headwater.server.housekeeping import Housekeeping
     from headwater.server.listening import Patient
 
+    sys.setswitchinterval(SWITCH_S)
     dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
     config = uvicorn.Config(

@@ -89,6 +89,7 @@ jobs = Table(
     Index("ix_job_state", "state"),
     Index("ix_job_reuse_key", "reuse_key"),
     Index("ix_job_ended_at", "ended_at"),
+    Index("ix_job_submitted_at", "submitted_at"),
 )
 needs = Table(
     "job_need",

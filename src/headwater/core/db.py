@@ -45,6 +45,8 @@ metadata = MetaData(
 
 LARGEST_BATCH = 64
 BUSY_MS = 30_000
+CONNECTIONS = 32
+"""To SQLite that are kept once they were needed: as many threads answer requests, and opening one costs more than a query."""
 POSTGRES_ATTEMPTS = 8
 RETRY_CODES = {"40001", "40P01", "23505"}
 """Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see."""
@@ -207,7 +209,7 @@ def _postgres_engine(url: str) -> Engine:
 
 def _sqlite_engine(url: str, begin: str) -> Engine:
     connect = {"timeout": BUSY_MS / 1000, "check_same_thread": False}
-    engine = create_engine(url, connect_args=connect, hide_parameters=True)
+    engine = create_engine(url, connect_args=connect, hide_parameters=True, pool_size=CONNECTIONS, max_overflow=CONNECTIONS)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
