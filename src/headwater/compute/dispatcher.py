@@ -17,34 +17,29 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
-from headwater.compute import artifacts, checkpoints, deciding, jobs, reuse
+from headwater.compute import checkpoints, deciding, jobs, reuse
 from headwater.compute.admission import allot
-from headwater.compute.collecting import Made, collect, sign
+from headwater.compute.attempts import Attempts, as_json, resolve, why
 from headwater.compute.deciding import Decision, Heard, Verdict
 from headwater.compute.engines.home import home_of
 from headwater.compute.figures import Times
 from headwater.compute.floor import Floor
-from headwater.compute.jobs import ANYWHERE, ENDS, ON_ENGINE, Job, Move, State
+from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job, Move, State
 from headwater.compute.judging import Judge
 from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
-from headwater.compute.settlement import metering
 from headwater.compute.sites import ENGINES
-from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, Staging, TakesMany, Work, handed_to
-from headwater.core import identity
-from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
+from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, TakesMany
+from headwater.core.errors import Conflict, NotFound, Unavailable
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
 
 LONGEST_REST_S = 0.5
-TELL_S = 1.0
-STORE_AGAIN_S = 5.0
 STRAYS_S = 5.0
 WORKERS = 4
 ELSEWHERE = Observation(
@@ -70,9 +65,10 @@ class Dispatcher:
         self._homes = {name: home_of(engine) for name, engine in opened.items()}
         self._lead = Leadership(platform.db, self._homes)
         self.floor = Floor(platform, opened, self._aside, self._lead.write)
+        self._stopping = threading.Event()
+        self._attempts = Attempts(platform, self._lead, self.floor.open_engines, self._stopping)
         self.decided, self.started = Times(), 0
         self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._busy: set[str] = set()
         self._cancelled: set[str] = set()
         self._heard: set[str] = set()
@@ -230,7 +226,7 @@ class Dispatcher:
                 self._welcome(engine)
         for job in active:
             if job.asked == ANYWHERE and self.floor.is_lost(job.engine):
-                self._in_background(job, self._leave_behind)
+                self._in_background(job, self._attempts.leave_behind)
         leaving = [job for job in active if self.floor.evicts(job.engine) and job.preempted_for is None and not job.cancel_asked_by]
         if leaving:
             self._lead.write(lambda connection: self._ask_to_leave(connection, leaving))
@@ -241,24 +237,6 @@ class Dispatcher:
             why = self.floor.stands[job.engine].why
             with contextlib.suppress(Conflict):
                 jobs.ask_room(connection, job, for_job=f"the drain of {job.engine}", why=f"its site {why}", at=now, actor=SYSTEM)
-
-    def _leave_behind(self, job: Job) -> None:
-        """Queue a job anew whose site is lost, from what its checkpoints hold; its attempt there is swept when the site comes back."""
-        if job.cancel_asked_by:
-            self._change(job, State.CANCELLED, actor=job.cancel_asked_by, reason=f"cancelled while its site '{job.engine}' was lost")
-            return
-        kept_s = checkpoints.carried_over(self.platform, job)
-        self._change(
-            job,
-            State.QUEUED,
-            reason=f"site '{job.engine}' was lost in attempt {job.attempt}; {kept_s:.0f} s of its work are kept",
-            preempted_for=None,
-            preemptions=job.preemptions + 1,
-            moves=job.moves + 1,
-            attained_s=kept_s,
-            decision=None,
-            seen=Observation(phase=Phase.LOST, reason=Reason.NODE_LOST),
-        )
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work` on a worker thread, once at a time for each job."""
@@ -308,16 +286,16 @@ class Dispatcher:
 
     def _react(self, job: Job, seen: Observation) -> None:
         if seen.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.LOST):
-            self._in_background(job, lambda job: self._end(job, seen))
+            self._in_background(job, lambda job: self._attempts.end(job, seen))
         elif seen.phase is Phase.UNKNOWN and job.state is State.RUNNING:
-            self._in_background(job, lambda job: self._end(job, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST)))
+            self._in_background(job, lambda job: self._attempts.end(job, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST)))
         elif (job.cancel_asked_by or job.preempted_for) and job.key not in self._cancelled:
             self._cancelled.add(job.key)
             self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
         elif seen.phase is Phase.UNKNOWN:
-            self._all_in_background([job], self._launch)
+            self._all_in_background([job], self._attempts.launch)
         elif job.state is State.STARTING:
-            self._change(job, State.RUNNING, reason=_why(job))
+            self._attempts.change(job, State.RUNNING, reason=why(job))
 
     def _reused(self, job: Job) -> bool:
         """End a queued job by an equal one that finished before and still holds; tell whether the job left the queue."""
@@ -328,12 +306,14 @@ class Dispatcher:
                 key = reuse.key(job, resolve(connection, job))
                 earlier = reuse.find(connection, self.platform, job, key)
         except NotFound as error:
-            return self._change(job, State.FAILED, reason=error.what, error=_as_json(error))
+            return self._attempts.change(job, State.FAILED, reason=error.what, error=as_json(error))
         if earlier is None:
             return False
         reason = f"equal to job {earlier.id}, finished {earlier.ended_at:%Y-%m-%d %H:%M} UTC"
         result = dict(earlier.result or {})
-        return self._change(job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place)
+        return self._attempts.change(
+            job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place
+        )
 
     def _carry_out(
         self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job], capacity: Mapping[str, Capacity]
@@ -398,154 +378,7 @@ class Dispatcher:
         for name in sorted({job.engine for job in started} & engines.keys()):
             group = [job for job in started if job.engine == name]
             for part in [group] if isinstance(engines[name], TakesMany) else [[job] for job in group]:
-                self._all_in_background(part, self._launch)
-
-    def _launch(self, group: Sequence[Job]) -> None:
-        """Hand jobs of one engine to it."""
-        works: list[Work] = []
-        failed: dict[str, HeadwaterError] = {}
-        with self.platform.db.read() as connection:
-            for job in group:
-                try:
-                    works.append(self._work(connection, job, resolve(connection, job)))
-                except HeadwaterError as error:
-                    failed[job.key] = error
-        if self._lead.epoch is None:
-            return  # the leader starts them
-        failed |= handed_to(self.engines[group[0].engine], works)
-        for job in group:
-            if (why := failed.get(job.key)) is not None:
-                log.warning("job.not_started", job=job.id, error=str(why))
-                self._change(job, State.FAILED, reason=f"could not be started: {why.what}", error=_as_json(why))
-
-    def _work(self, connection: Connection, job: Job, inputs: Mapping[str, str]) -> Work:
-        kept = checkpoints.folder_for(self.platform, job)
-        task = {
-            "step": job.spec.step,
-            "params": dict(job.spec.params),
-            "inputs": dict(inputs),
-            "project": job.spec.project,
-            "job": job.id,
-            "actor": job.submitted_by,
-            "organisation": job.organisation,
-            "seed": job.spec.seed,
-            "settings": {"cpus": job.spec.resources.cpus, **({"checkpoint": str(kept)} if kept else {})},
-        }
-        return Work(
-            key=job.key,
-            argv=job.spec.argv,
-            task=task if job.spec.step else None,
-            inputs=dict(inputs),
-            resources=job.spec.resources,
-            environment={checkpoints.VARIABLE: str(kept)} if kept else {},
-            devices=job.devices or {},
-            staging=Staging(cache_bytes=int(self.platform.settings.stage_cache_gib * (1 << 30)), told=self._telling(job)),
-            person=identity.name_of(connection, job.submitted_by),
-            organisation=job.organisation,
-        )
-
-    def _telling(self, job: Job) -> Callable[[float], None]:
-        """Return what notes, now and then, how much of a job's inputs is where it will run."""
-        told_s = time.monotonic()
-
-        def tell(share: float) -> None:
-            nonlocal told_s
-            if time.monotonic() - told_s > TELL_S:
-                told_s = time.monotonic()
-                self._note(job, f"staging its inputs: {share:.0%} of their bytes are there")
-
-        return tell
-
-    def _note(self, job: Job, reason: str) -> None:
-        """Say what a job waits for while it stays in its state."""
-        here = (jobs.jobs.c.id == job.id, jobs.jobs.c.state == job.state, jobs.jobs.c.attempt == job.attempt)
-        with contextlib.suppress(Unavailable):  # it will be said again
-            self._lead.write(lambda connection: connection.execute(update(jobs.jobs).where(*here).values(reason=reason[:1000])))
-
-    def _end(self, job: Job, seen: Observation) -> None:
-        """Record how an attempt ended; it is queued again where it made room, its process was lost or retries are left."""
-        tried = job.attempt - job.preemptions
-        if seen.phase is Phase.SUCCEEDED:
-            if not self._succeed(job, seen):
-                return
-        elif job.preempted_for is not None and not job.cancel_asked_by and (seen.phase is Phase.LOST or seen.reason is Reason.CANCELLED):
-            self._wait_again(job, seen)
-        elif seen.reason is Reason.CANCELLED or job.cancel_asked_by:
-            self._change(job, State.CANCELLED, actor=job.cancel_asked_by or SYSTEM, reason="cancelled while it ran", seen=seen)
-        elif seen.phase is Phase.LOST and tried < self.platform.settings.job_attempts:
-            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} was lost with its process; it is tried again", seen=seen)
-        elif seen.phase is Phase.FAILED and tried <= job.spec.resources.retries:
-            self._change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again", seen=seen)
-        else:
-            self._fail(job, seen)
-        if job.engine in self.engines:
-            self.engines[job.engine].forget(job.key)
-        with self.platform.db.read() as connection:
-            over = jobs.get(connection, job.id).state in ENDS
-        if over:
-            checkpoints.remove(self.platform, job)
-
-    def _wait_again(self, job: Job, seen: Observation) -> None:
-        """Queue a job that made room for another, with the work that its checkpoint holds."""
-        now = self.platform.clock.now()
-        kept_s = checkpoints.kept_s(self.platform, job, now)
-        reason = f"attempt {job.attempt} was stopped for {job.preempted_for or 'another job'}; {kept_s:.0f} s of its work are kept"
-        again = {"preempted_for": None, "preemptions": job.preemptions + 1, "attained_s": kept_s, "decision": None}
-        self._change(job, State.QUEUED, reason=reason, seen=seen, **again)
-
-    def _fail(self, job: Job, seen: Observation) -> None:
-        told = reuse.read_json(self.engines[job.engine].folder(job.key) / "error.json") if job.engine in self.engines else {}
-        reason = seen.reason or (Reason.NODE_LOST if seen.phase is Phase.LOST else Reason.FAILED)
-        code = str(told.get("code") or f"compute.{reason}")
-        message = str(told.get("message") or seen.message or f"It ended with status {seen.exit_code}.")
-        to = State.REFUSED if code in (GateClosed.code, Refused.code) else State.FAILED
-        error = {"code": code, "message": message, "reason": reason}
-        self._change(job, to, reason=message[:300], error=error, seen=seen)
-
-    def _succeed(self, job: Job, seen: Observation) -> bool:
-        """Store what a job made and end it; False where the store cannot take it now: its outputs stay where they are until it can."""
-        with self.platform.db.read() as connection:
-            inputs = resolve(connection, job)
-        try:
-            made = collect(self.platform.store, job, self.engines[job.engine].folder(job.key), inputs)
-        except Unavailable as error:
-            log.warning("job.not_stored", job=job.id, error=str(error))
-            self._note(job, f"has ended well; its outputs wait to be stored: {error}")
-            self._stopping.wait(STORE_AGAIN_S)
-            return False
-        except HeadwaterError as error:
-            to = State.REFUSED if isinstance(error, Refused) else State.FAILED
-            self._change(job, to, reason=error.what, error=_as_json(error), seen=seen)
-            return True
-        with contextlib.suppress(Conflict):  # another writer ended it first
-            self._lead.write(lambda connection: self._finish(connection, job, made, inputs, seen))
-        return True
-
-    def _finish(self, connection: Connection, job: Job, made: Made, inputs: Mapping[str, str], seen: Observation) -> None:
-        now = self.platform.clock.now()
-        artifacts.hold(connection, made.outputs.values(), job.organisation, at=now)
-        issued = sign(connection, self.platform, job, made, inputs=inputs, now=now)
-        result = {"outputs": dict(made.outputs), "metrics": dict(made.metrics), "facts": dict(made.facts), "statements": issued}
-        self._move(connection, job, State.DONE, reason=_why(job), result=result, seen=seen)
-
-    def _move(
-        self, connection: Connection, job: Job, to: State, *, actor: str = SYSTEM, seen: Observation | None = None, **values: Any
-    ) -> None:
-        """Move a job; `seen` is what its engine told of an attempt that ended with this, which is metered in the same transaction."""
-        now = self.platform.clock.now()
-        if seen is not None and to in ENDS:
-            values["usage"] = asdict(seen.usage)
-        jobs.move(connection, job, to, at=now, actor=actor, **values)
-        if seen is not None:
-            metering.meter(connection, self.platform, job, seen, to, actor=actor, at=now)
-
-    def _change(self, job: Job, to: State, **values: Any) -> bool:
-        """Move a job in a transaction of its own, and tell whether it was still as it was read."""
-        try:
-            self._lead.write(lambda connection: self._move(connection, job, to, **values))
-        except Conflict:
-            return False
-        return True
+                self._all_in_background(part, self._attempts.launch)
 
 
 def devices_held(active: Sequence[Job]) -> dict[str, list[Mapping[str, Sequence[int]]]]:
@@ -561,25 +394,3 @@ def _opened(platform: Platform) -> dict[str, Engine]:
     """Return every engine that is installed and that the settings ask for, open."""
     factories = [ENGINES.get(name) for name in ENGINES.names()]
     return {factory.name: factory(platform) for factory in factories if factory.wanted(platform.settings)}
-
-
-def resolve(connection: Connection, job: Job) -> dict[str, str]:
-    """Return the artifact behind each of a job's inputs. Raises NotFound where the job before it did not make it."""
-    found = {}
-    for name, given in job.spec.inputs.items():
-        artifact = given.artifact
-        if given.job is not None:
-            artifact = jobs.get(connection, given.job).outputs.get(given.output or "")
-        if artifact is None:
-            raise NotFound(f"The input '{name}' of '{job.name}' was not made.", "Look at the job that makes it.")
-        found[name] = artifact
-    return found
-
-
-def _why(job: Job) -> str:
-    """Return why a job was started as it was, whatever has been said of its staging or storing since."""
-    return str((job.decision or {}).get("why") or job.reason)
-
-
-def _as_json(error: HeadwaterError) -> dict[str, str]:
-    return {"code": error.code, "message": str(error)}
