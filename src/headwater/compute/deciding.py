@@ -46,6 +46,8 @@ class Decision:
 
 BUDGET_SPENT = "budget_spent"
 NO_ROOM = frozenset({"no_room", "fragmented", "no_host_room"})
+ROUTINE = frozenset({"behind", "over_quota", *NO_ROOM})
+"""Codes of those that wait for their turn, room or quota, which is not written down for each job of a deep queue."""
 CLOSED = frozenset({"engine_down", "site_closed", BUDGET_SPENT})
 """Codes of those that wait for a site as a whole, or for money, so that the policy is not asked about them."""
 

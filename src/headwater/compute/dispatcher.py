@@ -30,7 +30,7 @@ from headwater.compute.engines.home import home_of
 from headwater.compute.figures import Times
 from headwater.compute.floor import Floor
 from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job, Move, State
-from headwater.compute.judging import Judge
+from headwater.compute.judging import WINDOW, Judge
 from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
 from headwater.compute.sites import ENGINES
@@ -319,7 +319,12 @@ class Dispatcher:
         self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job], capacity: Mapping[str, Capacity]
     ) -> None:
         """Record all decisions of a turn in one transaction, then start and stop what they say."""
-        news = [one for one in decisions if one.verdict is not Verdict.WAIT or (known[one.job].decision or {}).get("code") != one.code]
+        untold = deciding.ROUTINE if self.live.count > WINDOW else frozenset[str]()
+        news = [
+            one
+            for one in decisions
+            if one.verdict is not Verdict.WAIT or (one.code not in untold and (known[one.job].decision or {}).get("code") != one.code)
+        ]
         if not news:
             return
 

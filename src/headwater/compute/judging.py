@@ -26,6 +26,7 @@ from headwater.core.settings import Settings
 STRICT_WINDOW, WINDOW = 16, 256
 """How many queued jobs a turn looks at: of each engine's oldest under a policy that nobody overtakes, as only the first can start."""
 LEARN_AGAIN_S = 10.0
+SPENT_AGAIN_S = 0.2
 
 
 class Judge:
@@ -39,6 +40,8 @@ class Judge:
         self._history = History()
         self._quotas: tuple[Quota, ...] = ()
         self._strict_window = STRICT_WINDOW
+        self._spent: dict[str, str] = {}
+        self._spent_s = -SPENT_AGAIN_S
         self._recent: tuple[Job, ...] = ()
         self._learned_s = self._looked_s = -LEARN_AGAIN_S
 
@@ -54,7 +57,7 @@ class Judge:
         """
         if live.quotas_changed:
             self._quotas, live.quotas_changed = quotas.listed(connection), False
-        policy, spent = self.policy, budgets.spent(connection, now)
+        policy, spent = self.policy, self._spent_now(connection, now)
         if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
             return live.oldest(connection, self._strict_window, last=lambda owner: budgets.barred(owner, spent) is not None)
         if live.count <= WINDOW:
@@ -68,6 +71,12 @@ class Judge:
             aside=lambda owner: full(owner) or budgets.barred(owner, spent) is not None,
             rank=lambda owner: used.get(owner, 0.0) / weights.get(owner, 1.0),
         )
+
+    def _spent_now(self, connection: Connection, now: datetime) -> dict[str, str]:
+        """Return whose budget is spent, as it was a moment ago at most."""
+        if time.monotonic() > self._spent_s + SPENT_AGAIN_S:
+            self._spent, self._spent_s = budgets.spent(connection, now), time.monotonic()
+        return self._spent
 
     def began(self, started: int, *, of: int) -> None:
         """Take in how many of those looked at were started: where all were, more may start next time, so more are looked at."""
@@ -120,7 +129,7 @@ class Judge:
             policy=self.policy,
             expected=expected,
             used=self.used(connection, now),
-            spent=budgets.spent(connection, now),
+            spent=self._spent_now(connection, now) if live else budgets.spent(connection, now),
         )
 
     def used(self, connection: Connection, now: datetime) -> dict[str, float]:
