@@ -44,6 +44,7 @@ from headwater.core.steps import Resources
 from tests import slurm
 from tests.bench import _report, dispatch_slurm
 from tests.bench._report import Figure
+from tests.bench.spine import address_of
 from tests.flow.compute.graphs import command, graph_of, submit
 from tests.postgres import Postgres, new_database
 
@@ -287,7 +288,7 @@ def served(data: Path) -> Iterator[tuple[str, str]]:
     command = [sys.executable, "-m", "headwater"]
     up = subprocess.Popen([*command, "up", "--data", str(data), "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        address = _address(up)
+        address = address_of(up)
         made = subprocess.run(
             [*command, "token", "create", "administrator", "--data", str(data), "--json"], capture_output=True, text=True, check=True
         )
@@ -295,17 +296,6 @@ def served(data: Path) -> Iterator[tuple[str, str]]:
     finally:
         up.terminate()
         up.wait(timeout=30)
-
-
-def _address(up: subprocess.Popen[bytes]) -> str:
-    text = b""
-    assert up.stdout is not None
-    while not text.rstrip().endswith(b"}"):
-        line = up.stdout.readline()
-        if not line:
-            raise RuntimeError("the server ended before it was up")
-        text += line
-    return str(json.loads(text)["address"])
 
 
 ROUNDS = 15

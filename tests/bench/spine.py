@@ -106,7 +106,7 @@ def server() -> list[Figure]:
                 stderr=subprocess.DEVNULL,
             )
             try:
-                address = _address(up)
+                address = address_of(up)
                 while not _answers(address):
                     time.sleep(0.005)
                 times.append(time.perf_counter() - began)
@@ -122,7 +122,8 @@ def server() -> list[Figure]:
     ]
 
 
-def _address(up: subprocess.Popen[bytes]) -> str:
+def address_of(up: subprocess.Popen[bytes]) -> str:
+    """Return where a server that was just started says it listens."""
     text = b""
     assert up.stdout is not None
     while not text.rstrip().endswith(b"}"):
