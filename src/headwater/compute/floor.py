@@ -147,12 +147,12 @@ class Floor:
         for name, one in register.items():
             if name not in self._sites and one.options is not None:
                 self._sites[name] = _Site(registered=one, losses_s=self._past_losses(name))
-            if name in self._sites:
-                self._sites[name].order, self._sites[name].why = one.order, one.why
         for name in [name for name, site in self._sites.items() if site.registered is not None and name not in register]:
             engine = self._sites.pop(name).engine
             if engine is not None:
                 engine.close()
+        for name, site in self._sites.items():
+            site.order, site.why = (register[name].order, register[name].why) if name in register else (Order.OPEN, "")
 
     def _past_losses(self, name: str) -> list[float]:
         """Return when a site was lost within the last hour, as the ledger has it, on this process's clock."""

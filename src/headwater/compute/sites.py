@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import JSON, Column, Connection, String, Table, delete, func, insert, select, update
 
-from headwater.compute import jobs
+from headwater.compute import jobs, pool
 from headwater.compute.jobs import ANYWHERE, ENDS
 from headwater.compute.work import EngineFactory, SiteOptions
 from headwater.core import ledger
@@ -112,8 +112,6 @@ def tell(connection: Connection, name: str, order: Order, *, why: str, actor: st
 
 
 def _used(connection: Connection) -> set[str]:
-    from headwater.compute import pool
-
     return set(pool.noted(connection)) - {"platform"}
 
 

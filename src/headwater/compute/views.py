@@ -72,9 +72,10 @@ class LogChunk(BaseModel):
 def attempt_folder(platform: Platform, job: Job, attempt: int | None = None) -> Path:
     """Return the folder of a job's present attempt, or of the one named, whether or not it exists."""
     key, root = job.key if attempt is None else f"{job.id}.{attempt}", platform.settings.data_folder / FOLDERS
-    here = [root / job.engine, *(sorted(root.iterdir()) if root.is_dir() else ())]  # an earlier attempt may have been elsewhere
-    found: Path = next((folder / key for folder in here if (folder / key).is_dir()), here[0] / key)
-    return found
+    here = root / job.engine / key
+    if here.is_dir() or not root.is_dir():
+        return here
+    return next((folder / key for folder in sorted(root.iterdir()) if (folder / key).is_dir()), here)  # an earlier one was elsewhere
 
 
 def view(platform: Platform, job: Job) -> JobView:
