@@ -2,6 +2,7 @@
 
 `<root>/.arrays/<name>/index.json` names the attempts in the order of their indices, and is there before Slurm hears of the array;
 `slurm.json` beside it holds the array's number once Slurm has told it. An attempt's own `intent.json` names the array and the index.
+Which element runs an attempt is not told by its index: see `slurm_turns.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.compute.engines import attempt
+from headwater.compute.engines import attempt, slurm_turns
 
 FOLDER = ".arrays"
 INTENT = "intent.json"
@@ -82,3 +83,27 @@ def clear(root: Path, alive: Collection[str]) -> None:
     for folder in (root / FOLDER).iterdir():
         if folder.name not in alive and not any((root / key / INTENT).exists() for key in keys_of(root, folder.name)):
             attempt.remove(folder)
+
+
+def holdings(root: Path, name: str, number: str) -> dict[str, list[str]]:
+    """Return the attempts of an array that each element has, or is to have, by Slurm's id; one that has none any more has an empty list."""
+    found: dict[str, list[str]] = {}
+    for index, key in enumerate(keys_of(root, name)):
+        own, taken = f"{number}_{index}", slurm_turns.holder(str(root / FOLDER / name), index)
+        found.setdefault(own, [])
+        found.setdefault(own if taken in (None, slurm_turns.SERVER) else str(taken), []).append(key)
+    return found
+
+
+def idle(root: Path, name: str, number: str) -> list[str]:
+    """Return the elements of an array that have no attempt any more, as ranges of Slurm's ids such as `12_[4-249]`."""
+    held = holdings(root, name, number)
+    ranges: list[tuple[int, int]] = []
+    for index in range(len(keys_of(root, name))):
+        if held[f"{number}_{index}"]:
+            continue
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1] = ranges[-1][0], index
+        else:
+            ranges.append((index, index))
+    return [f"{number}_[{first}-{last}]" if first < last else f"{number}_{first}" for first, last in ranges]
