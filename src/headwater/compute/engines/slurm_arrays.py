@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,3 +107,25 @@ def idle(root: Path, name: str, number: str) -> list[str]:
         else:
             ranges.append((index, index))
     return [f"{number}_[{first}-{last}]" if first < last else f"{number}_{first}" for first, last in ranges]
+
+
+def had_by(element: str, held: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the attempts of an element, given those of all its array: of `12_*`, elements that wait and are not named, all."""
+    return {key for keys in held.values() for key in keys} if element.endswith("_*") else set(held.get(element, ()))
+
+
+def was_submitted(folder: Path) -> bool:
+    """Tell whether an attempt is known to have reached Slurm."""
+    place = place_of(folder)
+    noted = place is not None and (place.folder(folder) / NUMBER).exists()
+    return noted or any((folder / name).exists() for name in ("runner.json", "exit.json"))
+
+
+def slurm_log(folder: Path) -> str:
+    """Return the end of what an attempt's job or array printed beside the attempts' own logs."""
+    place = place_of(folder)
+    try:
+        told = ((place.folder(folder) if place else folder) / "slurm.log").read_text("utf-8", errors="replace")
+        return told.strip()[-500:] or "it printed nothing"
+    except OSError:
+        return "it left no log"

@@ -153,7 +153,7 @@ class SlurmEngine:
         argv = work.argv or (self._python, *step_command(work, folder)[1:])
         asked = self._asked(work)
         attempt.make(folder)
-        if _was_submitted(folder) or self._found_again(folder):
+        if slurm_arrays.was_submitted(folder) or self._found_again(folder):
             return None
         try:
             attempt.lay_out(folder, work, self._store, flush=flush)
@@ -324,7 +324,7 @@ class SlurmEngine:
         waited_s = time.monotonic() - self._ended_s.setdefault(key, time.monotonic())
         if told is None and ((waited_s < SETTLE_S and job.state not in ENDINGS) or not self._places.take(key, job.id)):
             return attempt.RUNNING
-        seen = ending(job, began=began, asked=asked, log=_slurm_log(folder))
+        seen = ending(job, began=began, asked=asked, log=slurm_arrays.slurm_log(folder))
         return seen if told is None else replace(seen, exit_code=told.exit_code, usage=told.usage)
 
     def _press(self, folder: Path, job: SlurmJob) -> Observation:
@@ -390,7 +390,9 @@ class SlurmEngine:
         held = {name: slurm_arrays.holdings(self._root, name, number) for name, number in arrays.items()}
         ended = set()
         for job in active:
-            for key in self._keys(job, held) - set(known):
+            own = job.name.removeprefix(self._prefix)
+            keys = self._not_ended(slurm_arrays.had_by(job.id, held[job.name])) if "_" in job.id else {own}
+            for key in keys - set(known):
                 self.cancel(key)
                 if self._places.take(key):  # one that has begun in an array ends by its runner: the element may be another's by now
                     self._cancel(job)
@@ -400,13 +402,7 @@ class SlurmEngine:
         slurm_arrays.clear(self._root, {job.name for job in active})
         return sorted(ended)
 
-    def _keys(self, job: SlurmJob, held: Mapping[str, Mapping[str, Collection[str]]]) -> set[str]:
-        """Return the attempts that a job of this platform has and that have not ended; elements that wait may not be named one by one."""
-        index = job.id.partition("_")[2]
-        if not index:
-            return {job.name.removeprefix(self._prefix)}
-        own = held[job.name]
-        keys = own.get(job.id, ()) if index != "*" else [key for id_, keys in own.items() for key in keys]
+    def _not_ended(self, keys: Collection[str]) -> set[str]:
         return {key for key in keys if not (self._root / key / "exit.json").exists()}
 
     def wait(self, timeout_s: float) -> None:
@@ -417,18 +413,3 @@ class SlurmEngine:
         """Let go of the controller; jobs go on."""
         self._bell.close()
         self._client.close()
-
-
-def _was_submitted(folder: Path) -> bool:
-    place = slurm_arrays.place_of(folder)
-    noted = place is not None and (place.folder(folder) / slurm_arrays.NUMBER).exists()
-    return noted or any((folder / name).exists() for name in ("runner.json", "exit.json"))
-
-
-def _slurm_log(folder: Path) -> str:
-    place = slurm_arrays.place_of(folder)
-    try:
-        told = ((place.folder(folder) if place else folder) / "slurm.log").read_text("utf-8", errors="replace")
-        return told.strip()[-500:] or "it printed nothing"
-    except OSError:
-        return "it left no log"
