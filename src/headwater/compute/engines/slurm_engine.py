@@ -3,7 +3,7 @@
 The attempt's folder lies on a file system that the nodes share, at the same path as here. The runner in the job lays
 down `exit.json` as everywhere; Slurm's own state is asked for what a runner cannot tell: that its job never began, was
 preempted, ran out of Slurm's time, or that its node is gone. The dispatcher decides about trying again, so Slurm is told
-not to requeue.
+not to requeue. Short attempts of an array share its elements (see `slurm_turns.py`), so what runs an attempt is asked of `Places`.
 
 Submitting once: the folder says what was intended before Slurm hears of it, and the job's name holds the attempt's key, or
 its array's; a server that died in between finds the job by its name.
