@@ -9,11 +9,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
 
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
-from tests import kubernetes_apart, kubernetes_cluster, kubernetes_stand, ray_cluster
+from tests import kubernetes_apart, kubernetes_cluster, kubernetes_stand, ray_cluster, sharing
 from tests import postgres as postgres_of_tests
 from tests.postgres import Postgres
 
@@ -29,6 +30,19 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/{name}, which is not here")
     return path
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest first where the suite runs in several processes."""
+    if hasattr(config, "workerinput"):
+        sharing.longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> sharing.Groups:
+    """Say what stays together where the suite runs in several processes."""
+    config.option.loadscopereorder = False
+    return sharing.Groups(config, log)
 
 
 @pytest.fixture(scope="session")

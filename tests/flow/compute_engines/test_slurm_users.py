@@ -106,10 +106,17 @@ def test_nobody_becomes_root_or_what_is_no_account(engine: SlurmEngine, person: 
 
 def test_a_job_cannot_have_the_platform_write_through_a_link(engine: SlurmEngine, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    engine.submit(of(shell("link", f"ln -s {target} cancel; ln -s {target} exit.json.part; exec sleep 30"), "Chen Wei", "city/haidian"))
+    engine.submit(
+        of(
+            shell("link", f"ln -s {target} cancel; ln -s {target} exit.json.part; until [ -e go ]; do sleep 0.1; done"),
+            "Chen Wei",
+            "city/haidian",
+        )
+    )
     begun(engine, "link")
     until(engine, "link", lambda _: (engine.folder("link") / "cancel").is_symlink())
     engine.cancel("link")
+    (engine.folder("link") / "go").touch()
     ended(engine, "link")
     engine.forget("link")
     assert not target.exists()
