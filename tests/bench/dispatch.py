@@ -270,9 +270,12 @@ def asked(address: str, headers: dict[str, str], kinds: Sequence[tuple[str, str]
                     return
                 time.sleep(max(0.0, due_s - time.perf_counter()))
                 method, path = kinds[mine % len(kinds)]
-                answer = client.request(method, path, json=body if method == "POST" else None)
+                try:
+                    right = client.request(method, path, json=body if method == "POST" else None).is_success
+                except httpx.HTTPError:
+                    right = False
                 took_s.append(time.perf_counter() - due_s)
-                wrong[0] += not answer.is_success
+                wrong[0] += not right
 
     threads = [threading.Thread(target=work) for _ in range(WORKERS)]
     for thread in threads:
