@@ -114,13 +114,19 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
     from headwater.compute.dispatcher import Dispatcher
     from headwater.server.app import create_app
     from headwater.server.housekeeping import Housekeeping
-    from headwater.server.listening import Patient
+    from headwater.server.listening import HEAD_S, Patient
 
     sys.setswitchinterval(SWITCH_S)
     dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
     config = uvicorn.Config(
-        application, http=Patient, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        application,
+        http=Patient,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(HEAD_S),  # longer than clients keep theirs, or they would write to one that is just being closed
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)
     dispatcher.start()
