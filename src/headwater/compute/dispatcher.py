@@ -329,7 +329,7 @@ class Dispatcher:
             return
 
         def record(connection: Connection) -> tuple[list[Move], list[dict[str, Any]]]:
-            now, held = self.platform.clock.now(), devices_held(active)
+            now, held, policy = self.platform.clock.now(), devices_held(active), self.judge.policy.name
             moves, noted = [], []
             for one in news:
                 job = known[one.job]
@@ -337,15 +337,15 @@ class Dispatcher:
                     with contextlib.suppress(Conflict):  # ended meanwhile
                         jobs.ask_room(connection, job, for_job=one.other or "", why=one.reason, at=now, actor=SYSTEM)
                 elif one.verdict is Verdict.WAIT:
-                    noted.append({"id": job.id, "reason": one.reason[:1000], "decision": self._told(one)})
+                    noted.append({"id": job.id, "reason": one.reason[:1000], "decision": _told(one, policy)})
                 elif one.verdict is Verdict.NEVER:
                     error = {"code": "compute.never_fits", "message": one.reason}
-                    values = {"error": error, "decision": self._told(one)}
+                    values = {"error": error, "decision": _told(one, policy)}
                     moves.append(Move(job=job, to=State.FAILED, actor=SYSTEM, reason=one.reason, values=values))
                 else:
                     devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site])
                     held[one.site].append(devices)
-                    moves.append(self._start(connection, job, one, devices))
+                    moves.append(self._start(connection, job, one, devices, policy))
             moved = jobs.move_all(connection, moves, at=now)
             jobs.note_all(connection, noted)
             return [move for move in moves if move.job.id in moved and move.to is State.STARTING], noted
@@ -359,11 +359,7 @@ class Dispatcher:
         if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
-    def _told(self, decision: Decision) -> dict[str, str]:
-        """Return what is kept of a decision with its job."""
-        return {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
-
-    def _start(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]]) -> Move:
+    def _start(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]], policy: str) -> Move:
         """Return the change of a job that starts, with the devices that it gets."""
         values = {
             "engine": decision.site,
@@ -372,7 +368,7 @@ class Dispatcher:
             "started_at": self.platform.clock.now(),
             "devices": dict(devices),
             "home": self._homes.get(decision.site),
-            "decision": self._told(decision),
+            "decision": _told(decision, policy),
             "reuse_key": reuse.key(job, resolve(connection, job)) if job.step is not None else None,
         }
         return Move(job=job, to=State.STARTING, actor=SYSTEM, reason=decision.reason, values=values)
@@ -384,6 +380,11 @@ class Dispatcher:
             group = [job for job in started if job.engine == name]
             for part in [group] if isinstance(engines[name], TakesMany) else [[job] for job in group]:
                 self._all_in_background(part, self._attempts.launch)
+
+
+def _told(decision: Decision, policy: str) -> dict[str, str]:
+    """Return what is kept of a decision with its job."""
+    return {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": policy}
 
 
 def devices_held(active: Sequence[Job]) -> dict[str, list[Mapping[str, Sequence[int]]]]:
