@@ -14,7 +14,7 @@ from sqlalchemy import Connection, update
 
 from headwater.compute import artifacts, checkpoints, jobs, reuse
 from headwater.compute.collecting import Made, collect, sign
-from headwater.compute.jobs import ENDS, Job, State
+from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.leadership import Leadership
 from headwater.compute.settlement import metering
 from headwater.compute.work import Engine, Observation, Phase, Reason, Staging, Work, handed_to
@@ -137,11 +137,13 @@ class Attempts:
             self.change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again", seen=seen)
         else:
             self._fail(job, seen)
+        with self._platform.db.read() as connection:
+            after = jobs.get(connection, job.id)
+        if after.key == job.key and after.state in ON_ENGINE:
+            return  # it was no longer as it was read, and is looked at again
         if job.engine in self._engines():
             self._engines()[job.engine].forget(job.key)
-        with self._platform.db.read() as connection:
-            over = jobs.get(connection, job.id).state in ENDS
-        if over:
+        if after.state in ENDS:
             checkpoints.remove(self._platform, job)
 
     def _wait_again(self, job: Job, seen: Observation) -> None:

@@ -163,7 +163,7 @@ class Remote(Protocol):
     """An engine that may stop answering while its jobs go on."""
 
     def silent_s(self) -> float:
-        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered."""
+        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered. It asks nothing."""
         ...
 
 
