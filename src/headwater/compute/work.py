@@ -176,6 +176,15 @@ class TakesMany(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """An engine whose jobs reach a folder for checkpoints only where the engine keeps it."""
+
+    def checkpoint_root(self) -> Path:
+        """Return the folder, made if need be and named `checkpoints.ELSEWHERE`, in which each job has one. Raises Unavailable."""
+        ...
+
+
 def handed_to(engine: Engine, works: Sequence[Work]) -> dict[str, HeadwaterError]:
     """Hand attempts to an engine, and return the errors of those that could not be started, by key."""
     if isinstance(engine, TakesMany) and len(works) > 1:
