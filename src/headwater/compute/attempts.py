@@ -17,7 +17,7 @@ from headwater.compute.collecting import Made, collect, sign
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.leadership import Leadership
 from headwater.compute.settlement import metering
-from headwater.compute.work import Engine, KeepsCheckpoints, Observation, Phase, Reason, Staging, Work, handed_to
+from headwater.compute.work import Engine, Observation, Phase, Reason, Staging, Work, checkpoint_root, handed_to
 from headwater.core import identity
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
 from headwater.core.identity import SYSTEM
@@ -78,9 +78,7 @@ class Attempts:
                 self.change(job, State.FAILED, reason=f"could not be started: {why.what}", error=as_json(why))
 
     def _work(self, connection: Connection, job: Job, inputs: Mapping[str, str]) -> Work:
-        engine = self._engines().get(job.engine)
-        root = engine.checkpoint_root() if isinstance(engine, KeepsCheckpoints) else None
-        kept = checkpoints.folder_for(self._platform, job, root)
+        kept = checkpoints.folder_for(self._platform, job, checkpoint_root(self._engines().get(job.engine)))
         task = {
             "step": job.spec.step,
             "params": dict(job.spec.params),

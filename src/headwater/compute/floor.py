@@ -19,7 +19,6 @@ from headwater.compute import pool, sites
 from headwater.compute.engines import attempt
 from headwater.compute.faring import Health, stand
 from headwater.compute.pool import Stand, Standing
-from headwater.compute.presence import described
 from headwater.compute.rounds import Rounds
 from headwater.compute.sites import ENGINES, Order, Registered
 from headwater.compute.work import Capacity, Engine, Remote
@@ -27,7 +26,6 @@ from headwater.core import ledger
 from headwater.core.errors import HeadwaterError
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
-from headwater.core.settings import Settings
 
 FOLDERS = "engines"
 """In the data folder: a link to the folder of each engine's attempts, by its name, also of those that were closed."""
@@ -60,12 +58,6 @@ class _Site:
         if self.rounds is None:
             return time.monotonic() - self.asked_s
         return self.rounds.engine.silent_s() if isinstance(self.rounds.engine, Remote) else 0.0
-
-
-def residency(settings: Settings) -> dict[str, frozenset[str]]:
-    """Return the tags that the sites file gives to sites."""
-    told = described(settings.sites_file).sites
-    return {} if told is None else {site.id: site.residency for site in told}
 
 
 class Floor:
@@ -130,10 +122,6 @@ class Floor:
     def closed(self) -> dict[str, str]:
         """Return why a site starts nothing now, for each that does not."""
         return {name: stand.why for name, stand in self.stands.items() if not stand.is_open}
-
-    def residency(self) -> dict[str, frozenset[str]]:
-        """Return the tags that sites carry."""
-        return residency(self._platform.settings)
 
     def is_lost(self, name: str) -> bool:
         """Tell whether a site is lost now."""

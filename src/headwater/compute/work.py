@@ -185,6 +185,13 @@ class KeepsCheckpoints(Protocol):
         ...
 
 
+def checkpoint_root(engine: Engine | None) -> Path | None:
+    """Return where an engine keeps its jobs' checkpoints; None where the data folder will do. Raises Unavailable."""
+    if isinstance(engine, KeepsCheckpoints):
+        return engine.checkpoint_root()
+    return None
+
+
 def handed_to(engine: Engine, works: Sequence[Work]) -> dict[str, HeadwaterError]:
     """Hand attempts to an engine, and return the errors of those that could not be started, by key."""
     if isinstance(engine, TakesMany) and len(works) > 1:
