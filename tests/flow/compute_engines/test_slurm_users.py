@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slurm_jobs import begun, ended, opened, shell, until, until_text
+from slurm_jobs import begun, ended, is_shared, opened, shell, until, until_text
 from sqlalchemy import Connection
 from tests.flow.compute import graphs
 from tests.slurm import Cluster
@@ -83,6 +83,15 @@ def test_each_job_runs_in_slurm_as_its_person(engine: SlurmEngine, cluster: Clus
         engine.cancel(key)
         ended(engine, key)
     assert [(engine.folder(key) / "log.txt").read_text().strip() for key in ("chen", "li-1")] == list(people)
+
+
+def test_short_jobs_of_one_person_share_elements_and_run_as_them(engine: SlurmEngine, cluster: Cluster, people: tuple[str, ...]) -> None:
+    works = [of(shell(f"short-{number}", "id -un", accelerators={"ascend910b": 4}), "Chen Wei", "city/haidian") for number in range(8)]
+    engine.submit_all(works)
+    assert {ended(engine, work.key).phase for work in works} == {Phase.SUCCEEDED}
+    assert any(is_shared(engine, work.key) for work in works)
+    assert {(engine.folder(work.key) / "log.txt").read_text().strip() for work in works} == {people[0]}
+    until(engine, "short-0", lambda _: cluster.command("squeue", "-h", "-t", "PD", "-u", people[0], "-o", "%i").split() == [])
 
 
 def test_a_person_whose_name_is_their_account_runs_as_that(engine: SlurmEngine, people: tuple[str, ...]) -> None:
