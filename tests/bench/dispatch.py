@@ -29,7 +29,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from headwater.cli.up import SWITCH_S
+from headwater.cli.up import SWITCH_S, set_apart
 from headwater.compute import jobs, quotas
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.engines.slurm_client import Submission
@@ -138,6 +138,7 @@ def admissions(url: str, shape: tuple[int, int, int]) -> tuple[float, Admitting]
             _enter(site, cohorts, queues, each)
             dispatcher = Admitting(site, Taking(Path(folder) / "pool", float(UNITS * cohorts * queues)))
             dispatcher._lead.start()
+            set_apart()  # as the server does
             left = cohorts * queues * each
             while left:
                 admitted = dispatcher.admit()

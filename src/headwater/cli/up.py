@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,12 @@ SWITCH_S = 0.0005
 """How long a thread runs before others get their turn. Requests pass through several threads and wait at each for the interpreter: with
 Python's own 5 ms, 100 requests a second took 1.4 s in the median on two busy cores, with this 0.14 s."""
 GRACE_S = 5
+
+
+def set_apart() -> None:
+    """Take what is loaded by now out of the garbage collector's sight: it stays, and each full walk through it took 80 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @app.command("up")
@@ -129,6 +136,7 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
         timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)
+    set_apart()
     dispatcher.start()
     housekeeping.start()
     try:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.slurm import Cluster
 
+from headwater.compute.engines import slurm_turns
+from headwater.compute.engines.slurm_arrays import place_of
 from headwater.compute.engines.slurm_engine import SlurmEngine
 from headwater.compute.engines.slurm_rest import RestClient
 from headwater.compute.engines.slurm_users import Tokens
@@ -58,3 +60,19 @@ def kill_group(pid: int) -> None:
     children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     for one in (pid, *children):
         os.kill(one, signal.SIGKILL)
+
+
+def element(engine: SlurmEngine, key: str) -> tuple[int, int | None]:
+    """Give the index of an attempt of an array, and that of the element that has taken it."""
+    folder = engine.folder(key)
+    place = place_of(folder)
+    assert place is not None
+    assert place.index is not None
+    taken = slurm_turns.holder(str(place.folder(folder)), place.index)
+    return place.index, int(taken.partition("_")[2]) if taken is not None else None
+
+
+def is_shared(engine: SlurmEngine, key: str) -> bool:
+    """Tell whether another element than its own has taken an attempt."""
+    own, taken = element(engine, key)
+    return taken is not None and own != taken

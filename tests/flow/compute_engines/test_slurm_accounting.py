@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_jobs import begun, ended, opened, shell, until
+from slurm_jobs import begun, ended, is_shared, opened, shell, until
 from tests.slurm import Cluster
 
 from headwater.compute.engines.slurm_commands import CommandClient
@@ -48,6 +48,13 @@ def test_elements_of_an_array_are_accounted_each_for_itself(engine: SlurmEngine)
     assert short is not None
     assert long is not None
     assert 1 <= short < long < 12
+
+
+def test_short_jobs_share_no_elements_so_that_each_has_a_record_of_its_own(engine: SlurmEngine, accounting: Cluster) -> None:
+    works = [shell(f"short-{number}", "true", accelerators={"ascend910b": 4}) for number in range(4)]  # two nodes of four
+    engine.submit_all(works)
+    assert {ended(engine, work.key).phase for work in works} == {Phase.SUCCEEDED}
+    assert not any(is_shared(engine, work.key) for work in works)
 
 
 def test_the_end_of_a_job_that_the_controller_has_forgotten_is_read_from_the_accounting(engine: SlurmEngine, accounting: Cluster) -> None:

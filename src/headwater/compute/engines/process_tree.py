@@ -46,16 +46,20 @@ def proportional_bytes(pid: int) -> int:
 class Tree:
     """All descendants of this process.
 
-    A process that is not a descendant can never become one, so those seen once are not read again
-    for up to a second; after that, all are, because process numbers are used again.
+    The kernel's lists of children lead to them by reading a few files, but may leave out some while others end: enough for measuring.
+    Where it has no such lists, as for killing, every process of the machine is read; then one that is not a descendant can never become
+    one, so those seen once are not read again for up to a second; after that, all are, because process numbers are used again.
     """
 
     def __init__(self) -> None:
         self._foreign: set[int] = set()
         self._full_at = 0.0
+        self._lists_children = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
     def members(self, *, fresh: bool = False) -> list[Process]:
         """Return the descendants that live now; `fresh` reads every process of the machine."""
+        if self._lists_children and not fresh:
+            return _below(os.getpid())
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
         if fresh or time.monotonic() - self._full_at > FULL_SCAN_S:
             self._foreign.clear()
@@ -65,6 +69,30 @@ class Tree:
         ours = _descendants(found)
         self._foreign.update(found.keys() - {process.pid for process in ours})
         return ours
+
+
+def _below(pid: int) -> list[Process]:
+    """Return the descendants of a process by the kernel's lists of the children of each of its threads."""
+    found: list[Process] = []
+    unread = [pid]
+    while unread:
+        parent = unread.pop()
+        for child in _children(parent):
+            if (process := read_process(child)) is not None:
+                found.append(process)
+                unread.append(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += [int(child) for child in file.read().split()]
+    except OSError:
+        pass  # it has ended meanwhile
+    return found
 
 
 def _descendants(found: dict[int, Process]) -> list[Process]:
@@ -86,7 +114,13 @@ class Meter:
     def __init__(self) -> None:
         self.cpu_s = 0.0
         self.peak_bytes = 0
+        self._reaped_s = 0.0
         self._shared_at = 0.0
+
+    def take(self, used: resource.struct_rusage) -> None:
+        """Take the kernel's own figures of a process that was waited for, theirs for whom it had waited included."""
+        self._reaped_s += used.ru_utime + used.ru_stime
+        self.peak_bytes = max(self.peak_bytes, used.ru_maxrss << 10)
 
     def sample(self, tree: list[Process], limit_bytes: float) -> int:
         """Return the bytes the tree holds now.
@@ -94,7 +128,7 @@ class Meter:
         Resident sizes count shared pages once per process, which can only be too much; only where that
         sum matters (over the limit, or a new peak, the latter once a second) are they divided.
         """
-        self.cpu_s = reaped_cpu_s() + sum(process.cpu_s for process in tree)
+        self.cpu_s = self._reaped_s + sum(process.cpu_s for process in tree)
         held = sum(process.resident_bytes for process in tree)
         now = time.monotonic()
         if len(tree) > 1 and (held > limit_bytes or (held > self.peak_bytes and now - self._shared_at > 1.0)):
@@ -106,12 +140,5 @@ class Meter:
         return held
 
     def final(self) -> None:
-        """Take the kernel's own figures, once every process has been reaped."""
-        self.cpu_s = reaped_cpu_s()
-        self.peak_bytes = max(self.peak_bytes, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10)
-
-
-def reaped_cpu_s() -> float:
-    """Return the CPU seconds of all processes that were waited for, theirs included."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        """Let what was reaped be all, once every process has been."""
+        self.cpu_s = self._reaped_s

@@ -2,17 +2,18 @@
 
 `<root>/.arrays/<name>/index.json` names the attempts in the order of their indices, and is there before Slurm hears of the array;
 `slurm.json` beside it holds the array's number once Slurm has told it. An attempt's own `intent.json` names the array and the index.
+Which element runs an attempt is not told by its index: see `slurm_turns.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.compute.engines import attempt
+from headwater.compute.engines import attempt, slurm_turns
 
 FOLDER = ".arrays"
 INTENT = "intent.json"
@@ -82,3 +83,49 @@ def clear(root: Path, alive: Collection[str]) -> None:
     for folder in (root / FOLDER).iterdir():
         if folder.name not in alive and not any((root / key / INTENT).exists() for key in keys_of(root, folder.name)):
             attempt.remove(folder)
+
+
+def holdings(root: Path, name: str, number: str) -> dict[str, list[str]]:
+    """Return the attempts of an array that each element has, or is to have, by Slurm's id; one that has none any more has an empty list."""
+    found: dict[str, list[str]] = {}
+    for index, key in enumerate(keys_of(root, name)):
+        own, taken = f"{number}_{index}", slurm_turns.holder(str(root / FOLDER / name), index)
+        found.setdefault(own, [])
+        found.setdefault(own if taken in (None, slurm_turns.SERVER) else str(taken), []).append(key)
+    return found
+
+
+def idle(root: Path, name: str, number: str) -> list[str]:
+    """Return the elements of an array that have no attempt any more, as ranges of Slurm's ids such as `12_[4-249]`."""
+    held = holdings(root, name, number)
+    ranges: list[tuple[int, int]] = []
+    for index in range(len(keys_of(root, name))):
+        if held[f"{number}_{index}"]:
+            continue
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1] = ranges[-1][0], index
+        else:
+            ranges.append((index, index))
+    return [f"{number}_[{first}-{last}]" if first < last else f"{number}_{first}" for first, last in ranges]
+
+
+def had_by(element: str, held: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the attempts of an element, given those of all its array: of `12_*`, elements that wait and are not named, all."""
+    return {key for keys in held.values() for key in keys} if element.endswith("_*") else set(held.get(element, ()))
+
+
+def was_submitted(folder: Path) -> bool:
+    """Tell whether an attempt is known to have reached Slurm."""
+    place = place_of(folder)
+    noted = place is not None and (place.folder(folder) / NUMBER).exists()
+    return noted or any((folder / name).exists() for name in ("runner.json", "exit.json"))
+
+
+def slurm_log(folder: Path) -> str:
+    """Return the end of what an attempt's job or array printed beside the attempts' own logs."""
+    place = place_of(folder)
+    try:
+        told = ((place.folder(folder) if place else folder) / "slurm.log").read_text("utf-8", errors="replace")
+        return told.strip()[-500:] or "it printed nothing"
+    except OSError:
+        return "it left no log"

@@ -35,6 +35,8 @@ class Submission:
     minutes: int
     elements: int = 0
     """Of an array, with indices from 0; 0 is a job that is no array."""
+    at_once: int = 0
+    """How many elements may run at a time; 0 is no limit."""
     gres: tuple[tuple[str, int], ...] = ()
     """Counts by Slurm's `name:type`, in its order."""
     partition: str = ""
@@ -96,7 +98,11 @@ class SlurmClient(Protocol):
         ...
 
     def cancel(self, job: str, *, user: str = "") -> None:
-        """Cancel a job or an element, as its user where one is named. One that has ended stays as it is."""
+        """Cancel a job, an element or a range such as `12_[4-9]`, as its user where one is named. What has ended stays as it is."""
+        ...
+
+    def widen(self, array: str, *, user: str = "") -> None:
+        """Let any number of an array's elements run at a time, as its user where one is named. One that has ended stays as it is."""
         ...
 
     def nodes(self) -> Sequence[SlurmNode]:
@@ -125,6 +131,11 @@ def refusal(told: str, where: str) -> HeadwaterError:
     if UNREACHABLE.search(told):
         return Unavailable(f"Slurm does not answer: {told}.", "Check that slurmctld runs and that the token holds.", where=where)
     return BadInput(f"Slurm refuses: {told}.", "Change what the job asks for, or Slurm's limits.", where=where)
+
+
+def indices(asked: Submission) -> str:
+    """Return the indices of an array to submit, as Slurm reads them."""
+    return f"0-{asked.elements - 1}" + (f"%{asked.at_once}" if asked.at_once else "")
 
 
 def gres_counts(text: str) -> dict[str, int]:

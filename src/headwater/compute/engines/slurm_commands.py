@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headwater.compute.engines.slurm_accounting import FIELDS, accounted_of
-from headwater.compute.engines.slurm_client import TIMEOUT_S, Accounted, SlurmJob, SlurmNode, Submission, jobs_of, node_of, refusal
+from headwater.compute.engines.slurm_client import TIMEOUT_S, Accounted, SlurmJob, SlurmNode, Submission, indices, jobs_of, node_of, refusal
 from headwater.core.errors import BadInput, Unavailable
 
 
@@ -35,7 +35,7 @@ class CommandClient:
         ]
         options += [f"--{name}={value}" for name, value in (("partition", asked.partition), ("account", asked.account)) if value]
         if asked.elements:
-            options.append(f"--array=0-{asked.elements - 1}")
+            options.append(f"--array={indices(asked)}")
         if asked.gres:
             options.append("--gres=" + ",".join(f"{one}:{count}" for one, count in asked.gres))
         told = self._run(["sbatch", "--parsable", *options], asked.script, user=asked.user)
@@ -49,6 +49,13 @@ class CommandClient:
         """See `SlurmClient.cancel`."""
         try:
             self._run(["scancel", job], user=user)
+        except BadInput:
+            return  # it has ended, or the controller has forgotten it
+
+    def widen(self, array: str, *, user: str = "") -> None:
+        """See `SlurmClient.widen`."""
+        try:
+            self._run(["scontrol", "update", f"JobId={array}", "ArrayTaskThrottle=0"], user=user)
         except BadInput:
             return  # it has ended, or the controller has forgotten it
 

@@ -24,12 +24,14 @@ from pathlib import Path
 
 import structlog
 
-from headwater.compute.engines import attempt, slurm_arrays, slurm_users
+from headwater.compute import checkpoints
+from headwater.compute.engines import attempt, slurm_arrays, slurm_turns, slurm_users
 from headwater.compute.engines.doorbell import Doorbell
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
 from headwater.compute.engines.slurm_bills import Bills
 from headwater.compute.engines.slurm_client import MOST_ELEMENTS, SlurmClient, SlurmJob, Submission
 from headwater.compute.engines.slurm_endings import ACTIVE, ENDINGS, ending, hopeless
+from headwater.compute.engines.slurm_places import Array, Places
 from headwater.compute.engines.slurm_users import Users
 from headwater.compute.engines.slurm_view import FORGOTTEN, View
 from headwater.compute.work import Capacity, Observation, Phase, Work
@@ -44,6 +46,8 @@ SETTLE_S = 10.0
 PATIENCE_S = 60.0
 RETRY_S = 1.0
 STUCK_S = 60.0
+NARROW = "JobArrayTaskLimit"
+"""Slurm's reason for an element that waits only because enough others of its array run."""
 
 log = structlog.get_logger("headwater.compute")
 
@@ -84,11 +88,12 @@ class SlurmEngine:
             self._root.chmod(0o711)
             self._bell.path.chmod(0o622)
         self._bills = Bills(client) if accounting else None
+        self._share_s = 0.0 if accounting else slurm_turns.SHARE_S
         self._python = python or sys.executable
         self._stuck_s = stuck_s
         self._stuck_since_s: dict[str, float] = {}
         self._silent_since_s: dict[str, float] = {}
-        self._numbers: dict[str, tuple[str, str]] = {}
+        self._places = Places(self._root)
         self._ended_s: dict[str, float] = {}
         self._view = View(client, partition=partition, engine=name)
 
@@ -103,6 +108,14 @@ class SlurmEngine:
     def folder(self, key: str) -> Path:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""
         return self._root / attempt.check_name(key, "key of an attempt")
+
+    def checkpoint_root(self) -> Path:
+        """Return the folder, on the file system of the nodes, that holds a folder for each job's checkpoints."""
+        root = self._root / checkpoints.ELSEWHERE
+        attempt.make(root)
+        if self._users:
+            root.chmod(0o711)
+        return root
 
     def submit(self, work: Work) -> None:
         """Hand an attempt to Slurm, once: a second call for its key does nothing.
@@ -149,13 +162,15 @@ class SlurmEngine:
         argv = work.argv or (self._python, *step_command(work, folder)[1:])
         asked = self._asked(work)
         attempt.make(folder)
-        if _was_submitted(folder) or self._found_again(folder):
+        if slurm_arrays.was_submitted(folder) or self._found_again(folder):
             return None
         try:
             attempt.lay_out(folder, work, self._store, flush=flush)
             attempt.write_json(folder / "work.json", self._told(folder, work, argv, dict(asked.gres)), flush=flush)
             if asked.user:
                 slurm_users.give(folder, asked.user)
+                if kept := work.environment.get(checkpoints.VARIABLE):
+                    slurm_users.hand_over(Path(kept), asked.user)
         except HeadwaterError:
             attempt.remove(folder)
             raise
@@ -205,13 +220,15 @@ class SlurmEngine:
                 attempt.write_json(own / slurm_arrays.INTENT, place, flush=not elements)
         except OSError as error:
             raise attempt.cannot_write(error, folders[0]) from error
-        script = f"#!/bin/sh\nexec '{self._python}' -I -S '{START}' '{folder}'\n"
-        named = replace(asked, name=name, script=script, folder=folder, log=folder / "slurm.log", elements=elements)
+        at_once = slurm_turns.FIRST if elements > slurm_turns.FIRST and self._share_s else 0
+        script = self._script(folder, is_array=elements > 0)
+        named = replace(asked, name=name, script=script, folder=folder, log=folder / "slurm.log", elements=elements, at_once=at_once)
         last_try_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 if not self._found_again(folders[0]):
-                    slurm_arrays.note_number(folder, self._client.submit(named))
+                    slurm_arrays.note_number(folder, number := self._client.submit(named))
+                    self._places.submitted(name, number, keys if elements else ())
                 self._view.look_again()
                 return
             except Unavailable:
@@ -222,6 +239,11 @@ class SlurmEngine:
                 for own in folders:
                     attempt.remove(own)
                 raise
+
+    def _script(self, folder: Path, *, is_array: bool) -> str:
+        """Return what Slurm runs. An element whose attempt another has taken ends at once; with accounting each has its own alone."""
+        taken = f"[ -h '{folder}/{slurm_turns.TAKEN}'\"$SLURM_ARRAY_TASK_ID\" ] && exit 0\n" if is_array else ""
+        return f"#!/bin/sh\n{taken}exec '{self._python}' -I -S '{START}' '{folder}' {self._share_s}\n"
 
     def _found_again(self, folder: Path) -> bool:
         """Take up a job that Slurm was given before this server could note its number; tell whether there is one."""
@@ -237,14 +259,40 @@ class SlurmEngine:
     def poll(self, keys: Collection[str]) -> Mapping[str, Observation]:
         """Return where each attempt is. While the controller does not answer, those it has count as running."""
         seen = {key: self._observe(key) for key in keys}
-        return seen if self._bills is None else self._bills.settle(seen, {key: self._job_id(self._root / key) for key in seen})
+        for key in [key for key, one in seen.items() if one.phase is not Phase.RUNNING]:
+            self._places.settle(key)
+        for array in self._places.settled():
+            if self._give_back(array.name, array.number):
+                self._places.done(array)
+        for array in self._places.slow():
+            self._widen(array)
+        return seen if self._bills is None else self._bills.settle(seen, {key: self._job_id(key) for key in seen})
+
+    def _give_back(self, name: str, number: str) -> bool:
+        """Have Slurm cancel the elements of an array that wait while others have begun their attempts, and tell whether it heard."""
+        for elements in slurm_arrays.idle(self._root, name, number):
+            job = self._view.job(elements.replace("[", "").partition("-")[0], name)
+            if job is None or not self._cancel(replace(job, id=elements)):
+                return False
+        return True
+
+    def _widen(self, array: Array) -> None:
+        """Have Slurm run as many elements of an array as it can: the first showed that its attempts are not short."""
+        job = self._view.job(f"{array.number}_{array.count - 1}", array.name)
+        if job is None or job.reason != NARROW:
+            return
+        log.info("slurm.widened", array=array.number)
+        try:
+            self._client.widen(array.number, user=job.user if self._users else "")
+        except HeadwaterError as error:
+            log.warning("slurm.unavailable", engine=self.name, error=str(error))
 
     def _observe(self, key: str) -> Observation:
         folder = self.folder(key)
         ended = attempt.observed(folder)
         if ended is not None and ended.phase is not Phase.LOST:
             return ended
-        known = self._known(folder)
+        known = self._places.job_of(key)
         if known is None:
             return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
         job = self._view.job(*known)
@@ -262,10 +310,10 @@ class SlurmEngine:
         One that Slurm calls running and whose runner does not begin is cancelled, and lost once Slurm has done so: its node took it and
         died before it launched it, and Slurm may not notice for as long as the job may run.
         """
-        seen = hopeless(job)
+        seen, now_s = hopeless(job), time.monotonic()
         if job.state != "RUNNING" or (self.folder(key) / "runner.json").exists():
             self._silent_since_s.pop(key, None)
-        elif time.monotonic() - self._silent_since_s.setdefault(key, time.monotonic()) > 2 * self._stuck_s:
+        elif now_s - self._silent_since_s.setdefault(key, now_s) > 2 * self._stuck_s and self._places.take(key, job.id):
             self._cancel(job)
         if seen is None:
             self._stuck_since_s.pop(key, None)
@@ -273,7 +321,7 @@ class SlurmEngine:
         since_s = self._stuck_since_s.setdefault(key, time.monotonic())
         if seen.phase is not Phase.LOST and time.monotonic() - since_s < self._stuck_s:
             return None
-        return seen if self._cancel(job) else None
+        return seen if self._places.take(key, job.id) and self._cancel(job) else None
 
     def _ended(self, key: str, job: SlurmJob, told: Observation | None) -> Observation:
         """Return what became of a job that Slurm says has ended, or has forgotten: then its accounting is asked."""
@@ -281,45 +329,35 @@ class SlurmEngine:
             job = replace(job, state=self._bills.state(job.id) or job.state)
         folder = self.folder(key)
         began, asked = (folder / "runner.json").exists(), (folder / "cancel").exists()
-        if job.state == FORGOTTEN and asked and not began:
-            job = replace(job, state="CANCELLED")  # Slurm keeps no record of an element that was cancelled while it waited
+        if job.state in (FORGOTTEN, "COMPLETED") and asked and not began:
+            # Slurm keeps no record of an element that was cancelled while it waited; one that was started all the same has run nothing.
+            job = replace(job, state="CANCELLED")
         waited_s = time.monotonic() - self._ended_s.setdefault(key, time.monotonic())
-        if told is None and waited_s < SETTLE_S and job.state not in ENDINGS:
+        if told is None and ((waited_s < SETTLE_S and job.state not in ENDINGS) or not self._places.take(key, job.id)):
             return attempt.RUNNING
-        seen = ending(job, began=began, asked=asked, log=_slurm_log(folder))
+        seen = ending(job, began=began, asked=asked, log=slurm_arrays.slurm_log(folder))
         return seen if told is None else replace(seen, exit_code=told.exit_code, usage=told.usage)
 
     def _press(self, folder: Path, job: SlurmJob) -> Observation:
         """Have Slurm cancel a job that was asked to end and has not begun, or does not end by itself; it is running till then."""
         with contextlib.suppress(FileNotFoundError):
-            asked_s = (folder / "cancel").stat().st_mtime
-            if job.state == "PENDING" or time.time() - asked_s > 2 * GRACE_S:
+            overdue = time.time() - (folder / "cancel").stat().st_mtime > 2 * GRACE_S
+            if (overdue or job.state == "PENDING") and self._places.take(folder.name, job.id if overdue else ""):
                 self._cancel(job)
         return attempt.RUNNING
 
-    def _job_id(self, folder: Path) -> str | None:
+    def _job_id(self, key: str) -> str | None:
         """Return Slurm's id of an attempt, None where it has none yet."""
-        known = self._known(folder)
+        known = self._places.job_of(key)
         return None if known is None else known[0]
-
-    def _known(self, folder: Path) -> tuple[str, str] | None:
-        """Return Slurm's id of an attempt and its job's name, None where it has none yet."""
-        if (known := self._numbers.get(folder.name)) is not None:
-            return known
-        place = slurm_arrays.place_of(folder)
-        number = slurm_arrays.number_in(place.folder(folder)) if place is not None else None
-        if place is None or number is None:
-            return None
-        self._numbers[folder.name] = place.job(number), place.name
-        return self._numbers[folder.name]
 
     def cancel(self, key: str) -> None:
         """Ask the attempt to end: its runner sees the file; one that has not begun is cancelled in Slurm."""
         folder = self.folder(key)
         if not attempt.ask_to_end(folder):
             return
-        known = self._known(folder)
         self._view.look_again()
+        known = self._places.job_of(key)
         if known is not None and (job := self._view.job(*known)) is not None and job.state in ACTIVE:
             self._press(folder, job)
 
@@ -338,10 +376,10 @@ class SlurmEngine:
         seen = self.poll([key])[key]
         if seen.phase is Phase.RUNNING:
             raise Conflict(f"The attempt '{key}' is still running.", "Cancel it first.")
-        if self._bills is not None and key in self._numbers:
-            self._bills.forget(self._numbers[key][0])
+        if self._bills is not None and (number := self._job_id(key)) is not None:
+            self._bills.forget(number)
         self._ended_s.pop(key, None)
-        self._numbers.pop(key, None)
+        self._places.forget(key)
         self._stuck_since_s.pop(key, None)
         self._silent_since_s.pop(key, None)
         if seen.phase is Phase.UNKNOWN:
@@ -358,23 +396,25 @@ class SlurmEngine:
         except HeadwaterError as error:
             log.warning("slurm.unavailable", engine=self.name, error=str(error))
             return []
-        ended = []
-        for job in jobs:
-            for key in self._keys(job):
-                if job.state in ACTIVE and key not in known:
-                    self.cancel(key)
+        active = [job for job in jobs if job.state in ACTIVE]
+        arrays = {job.name: job.id.partition("_")[0] for job in active if "_" in job.id}
+        held = {name: slurm_arrays.holdings(self._root, name, number) for name, number in arrays.items()}
+        ended = set()
+        for job in active:
+            own = job.name.removeprefix(self._prefix)
+            keys = self._not_ended(slurm_arrays.had_by(job.id, held[job.name])) if "_" in job.id else {own}
+            for key in keys - set(known):
+                self.cancel(key)
+                if self._places.take(key):  # one that has begun in an array ends by its runner: the element may be another's by now
                     self._cancel(job)
-                    ended.append(key)
-        slurm_arrays.clear(self._root, {job.name for job in jobs if job.state in ACTIVE})
+                ended.add(key)
+        for name, number in arrays.items():
+            self._give_back(name, number)
+        slurm_arrays.clear(self._root, {job.name for job in active})
         return sorted(ended)
 
-    def _keys(self, job: SlurmJob) -> Sequence[str]:
-        """Return the attempts that a job of this platform is; one, but for elements that wait and are not named one by one."""
-        index = job.id.partition("_")[2]
-        if not index:
-            return [job.name.removeprefix(self._prefix)]
-        keys = slurm_arrays.keys_of(self._root, job.name)
-        return keys if index == "*" else keys[int(index) : int(index) + 1]
+    def _not_ended(self, keys: Collection[str]) -> set[str]:
+        return {key for key in keys if not (self._root / key / "exit.json").exists()}
 
     def wait(self, timeout_s: float) -> None:
         """Return when a runner on this machine has rung, or after the time."""
@@ -384,18 +424,3 @@ class SlurmEngine:
         """Let go of the controller; jobs go on."""
         self._bell.close()
         self._client.close()
-
-
-def _was_submitted(folder: Path) -> bool:
-    place = slurm_arrays.place_of(folder)
-    noted = place is not None and (place.folder(folder) / slurm_arrays.NUMBER).exists()
-    return noted or any((folder / name).exists() for name in ("runner.json", "exit.json"))
-
-
-def _slurm_log(folder: Path) -> str:
-    place = slurm_arrays.place_of(folder)
-    try:
-        told = ((place.folder(folder) if place else folder) / "slurm.log").read_text("utf-8", errors="replace")
-        return told.strip()[-500:] or "it printed nothing"
-    except OSError:
-        return "it left no log"

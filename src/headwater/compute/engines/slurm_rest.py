@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 
 from headwater.compute.engines.slurm_accounting import accounted_in
-from headwater.compute.engines.slurm_client import TIMEOUT_S, Accounted, SlurmJob, SlurmNode, Submission, jobs_of, node_of, refusal
+from headwater.compute.engines.slurm_client import TIMEOUT_S, Accounted, SlurmJob, SlurmNode, Submission, indices, jobs_of, node_of, refusal
 from headwater.compute.engines.slurm_users import Tokens
 from headwater.core.errors import BadInput, Unavailable
+
+WITHOUT_BRACKETS = str.maketrans("", "", "[]")
+"""slurmrestd takes no brackets in a path, and reads a range of elements without them."""
 
 
 class RestClient:
@@ -44,7 +47,7 @@ class RestClient:
         }
         job |= {name: value for name, value in (("partition", asked.partition), ("account", asked.account)) if value}
         if asked.elements:
-            job["array"] = f"0-{asked.elements - 1}"
+            job["array"] = indices(asked)
         if asked.gres:
             name = self._field("tres_per_node", "gres")
             job[name] = ",".join(f"gres{':' if name == 'gres' else '/'}{one}:{count}" for one, count in asked.gres)
@@ -58,9 +61,16 @@ class RestClient:
     def cancel(self, job: str, *, user: str = "") -> None:
         """See `SlurmClient.cancel`."""
         try:
-            self._call("DELETE", f"{self._root}/job/{job}", user=user)
+            self._call("DELETE", f"{self._root}/job/{job.translate(WITHOUT_BRACKETS)}", user=user)
         except BadInput:
             return  # it has ended, or the controller has forgotten it
+
+    def widen(self, array: str, *, user: str = "") -> None:
+        """See `SlurmClient.widen`."""
+        try:
+            self._call("POST", f"{self._root}/job/{array}", {"array": "0"}, user=user)
+        except BadInput:
+            return  # 22.05 does it and says that it failed
 
     def nodes(self) -> Sequence[SlurmNode]:
         """See `SlurmClient.nodes`."""

@@ -1,8 +1,8 @@
-"""The first act of an attempt on a Slurm node: `python -I -S slurm_start.py FOLDER`. Standard library only.
+"""The first act of an attempt on a Slurm node: `python -I -S slurm_start.py FOLDER SHARE_S`. Standard library only.
 
-FOLDER is an attempt's, or an array's whose `index.json` names the attempt of each index. It finds which accelerators are this
-job's own and shows them to it, then is the runner (see `runner.py`). Where
-Slurm gives indices (`gpu` with device files) those hold. Other kinds of accelerator it only counts; for them the
+FOLDER is an attempt's, or an array's whose `index.json` names the attempt of each index; its elements take further attempts of the
+array for SHARE_S (see `slurm_turns.py`). It finds which accelerators are this job's own and shows them to it, then is the runner
+(see `runner.py`). Where Slurm gives indices (`gpu` with device files) those hold. Other kinds of accelerator it only counts; for them the
 indices are claimed by locks in a folder of this node, held until the last process of the job is gone.
 """
 
@@ -38,28 +38,48 @@ def own_devices(gres: dict[str, int]) -> list[int]:
     return found
 
 
-def attempt_in(folder: str) -> str:
-    """Return the attempt's folder, given it or an array's."""
-    if "SLURM_ARRAY_TASK_ID" not in os.environ:
-        return folder
+def environment(gres: dict[str, int]) -> dict[str, str]:
+    """Return what a job's environment gets here: Slurm's own variables, for `srun` inside the job, and its devices."""
+    from headwater.compute.engines.devices import visible_devices
+
+    told = {name: value for name, value in os.environ.items() if name.startswith(("SLURM_", "SLURMD_"))}
+    return told | visible_devices(own_devices(gres))
+
+
+def run_turns(array: str, share_s: float) -> None:
+    """Run this element's own attempt, and others of its array while they end well and it is young."""
+    from headwater.compute.engines import plain_json, slurm_turns, watch
+
+    keys, own = plain_json.read(os.path.join(array, "index.json"))["keys"], int(os.environ["SLURM_ARRAY_TASK_ID"])
+    root = os.path.dirname(os.path.dirname(array))
+    more: dict[str, str] = {}
+    for index in slurm_turns.turns(array, len(keys), own, f"{os.environ['SLURM_ARRAY_JOB_ID']}_{own}", share_s):
+        folder = os.path.join(root, keys[index])
+        more = more or environment(_gres(folder))  # all attempts of an array ask for the same
+        if index != own and not os.path.exists(os.path.join(folder, "work.json")):
+            continue  # it was forgotten
+        if watch.run(folder, None, more | {"SLURM_ARRAY_TASK_ID": str(index)}, flush=False) != "succeeded":
+            return  # a node on which things fail must not be given more of them
+
+
+def _gres(folder: str) -> dict[str, int]:
     from headwater.compute.engines import plain_json
 
-    key = plain_json.read(os.path.join(folder, "index.json"))["keys"][int(os.environ["SLURM_ARRAY_TASK_ID"])]
-    return os.path.join(os.path.dirname(os.path.dirname(folder)), key)
+    gres: dict[str, int] = plain_json.read(os.path.join(folder, "work.json"))["gres"]
+    return gres
 
 
-def main(folder: str) -> int:
+def main(folder: str, share_s: float) -> int:
     """Show the job its devices and be its runner."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(here))))
-    from headwater.compute.engines import plain_json, watch
-    from headwater.compute.engines.devices import visible_devices
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        run_turns(folder, share_s)
+        return 0
+    from headwater.compute.engines import watch
 
-    folder = attempt_in(folder)
-    gres = plain_json.read(os.path.join(folder, "work.json"))["gres"]
-    told = {name: value for name, value in os.environ.items() if name.startswith(("SLURM_", "SLURMD_"))}  # for srun inside the job
-    return watch.main(folder, None, told | visible_devices(own_devices(gres)))
+    return watch.main(folder, None, environment(_gres(folder)))
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv[1]))
+    os._exit(main(sys.argv[1], float(sys.argv[2])))

@@ -40,6 +40,9 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 class Runner:
     """One attempt, from the start of its process to `exit.json`. The working folder is the attempt's."""
 
+    going_down = False
+    """Whether this process was told to go: of all its attempts, the next one too."""
+
     def __init__(self, work: dict[str, Any]) -> None:
         self.work = work
         self.limits = Limits(work)
@@ -50,16 +53,15 @@ class Runner:
         self.pid = 0
         self.status: int | None = None
         self.stopped: tuple[str, str] | None = None
-        self.going_down = False
         self.started_s = time.monotonic()
         self.wall_s = 0.0
         self.oom_kills = kernel_oom_kills()
         self._output_ended = False
         self.output, self._job_output = os.pipe()
-        self._wake, wake_write = os.pipe()
-        for fd in (self.output, self._wake, wake_write):
+        self._wake, self._wake_write = os.pipe()
+        for fd in (self.output, self._wake, self._wake_write):
             os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def run(self) -> None:
         """Start the job and return when it has ended, with all its processes."""
@@ -78,9 +80,12 @@ class Runner:
                 pass
             self.meter.final()
             self.wall_s = time.monotonic() - self.started_s
+            signal.set_wakeup_fd(-1)
+            for fd in (self.output, self._wake, self._wake_write):
+                os.close(fd)
 
     def _go_down(self, *_: object) -> None:
-        self.going_down = True
+        Runner.going_down = True
 
     def _start(self) -> int:
         runner = os.getpid()
@@ -168,11 +173,12 @@ class Runner:
         """Take in every ended child and tell whether any is left."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if pid == 0:
                 return True
+            self.meter.take(used)
             if pid == self.pid:
                 self.status = self._status(status)
 
@@ -297,21 +303,25 @@ def reserve(name: str, size: int) -> int:
     return fd
 
 
-def put(fd: int, part: str, name: str, value: dict[str, Any]) -> None:
-    """Write JSON into a reserved file, flush it, and give it its name."""
-    os.ftruncate(fd, os.pwrite(fd, plain_json.told(value), 0))
-    os.fsync(fd)
+def put(fd: int, part: str, name: str, value: dict[str, Any], *, flush: bool = True) -> None:
+    """Write JSON into a reserved file, close it, so that other machines see all of it, and give it its name."""
+    try:
+        os.ftruncate(fd, os.pwrite(fd, plain_json.told(value), 0))
+        if flush:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
     os.rename(part, name)
 
 
-def leave(folder: str, reserved: int, outcome: dict[str, Any]) -> None:
+def leave(folder: str, reserved: int, outcome: dict[str, Any], *, flush: bool = True) -> None:
     """Write `exit.json`, also where the job has removed the folder."""
     try:
-        put(reserved, "exit.json.part", "exit.json", outcome)
+        put(reserved, "exit.json.part", "exit.json", outcome, flush=flush)
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
         os.chdir(folder)
-        put(reserve("exit.json.part", EXIT_BYTES), "exit.json.part", "exit.json", outcome)
+        put(reserve("exit.json.part", EXIT_BYTES), "exit.json.part", "exit.json", outcome, flush=flush)
 
 
 def ring(bell: str) -> None:
@@ -324,22 +334,32 @@ def ring(bell: str) -> None:
         pass
 
 
-def main(folder: str, handed: int | None, more: Mapping[str, str] | None = None) -> int:
-    """Run the attempt in a folder, with more environment; the exit status is 0 also where another has it already."""
+def run(folder: str, handed: int | None, more: Mapping[str, str] | None = None, *, flush: bool = True) -> str | None:
+    """Run the attempt in a folder, with more environment, and return the phase in which it ended; None where another has it already.
+
+    Without `flush` what it notes is not forced to the disk: of many short attempts, those that a machine takes along are found lost.
+    """
     os.chdir(folder)
     lock = claim(handed)
     if lock is None:
-        return 0
+        return None
     os.closerange(lock + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)))
     os.umask(0o077)
-    put(reserve("runner.json.part", 512), "runner.json.part", "runner.json", identity())
+    put(reserve("runner.json.part", 512), "runner.json.part", "runner.json", identity(), flush=flush)
     reserved = reserve("exit.json.part", EXIT_BYTES)
     work = plain_json.read("work.json")
     work["environment"].update(more or {})
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     runner = Runner(work)
     runner.run()
-    leave(folder, reserved, runner.outcome())
+    outcome = runner.outcome()
+    leave(folder, reserved, outcome, flush=flush)
     os.close(lock)
     ring(work["bell"])
+    return str(outcome["phase"])
+
+
+def main(folder: str, handed: int | None, more: Mapping[str, str] | None = None) -> int:
+    """Run the attempt in a folder; the exit status is 0 also where another has it already."""
+    run(folder, handed, more)
     return 0
