@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
 
 from headwater.core import identity, platform, settings
 from headwater.core.identity import Actor
 from headwater.core.platform import Platform
+from tests import kubernetes_apart, kubernetes_cluster, kubernetes_stand, ray_cluster, sharing
 from tests import postgres as postgres_of_tests
-from tests import ray_cluster
 from tests.postgres import Postgres
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a shared machine is sometimes slow
@@ -29,12 +32,48 @@ def shared(name: str) -> Path:
     return path
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest first where the suite runs in several processes."""
+    if hasattr(config, "workerinput"):
+        sharing.longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> sharing.Groups:
+    """Say what stays together where the suite runs in several processes."""
+    config.option.loadscopereorder = False
+    return sharing.Groups(config, log)
+
+
 @pytest.fixture(scope="session")
 def ray_nodes() -> Iterator[ray_cluster.Cluster]:
     """Give a real Ray of a head and two nodes with accelerators, started for these tests."""
     made = ray_cluster.started()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def kubernetes_administrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_stand.Administrator]:
+    """Give the cluster that KUBECONFIG names, where it can be reached, and otherwise one started for these tests."""
+    with ExitStack() as ends:
+        kubeconfig = kubernetes_stand.reachable()
+        if kubeconfig is None:
+            kubeconfig = ends.enter_context(kubernetes_apart.started(tmp_path_factory.mktemp("kubernetes")))
+            patched = ends.enter_context(pytest.MonkeyPatch.context())
+            patched.setenv("KUBE_TEST_IMAGE", kubernetes_cluster.IMAGE)
+            patched.setenv("KUBE_TEST_BARE_IMAGE", kubernetes_cluster.BARE)
+        administrator = kubernetes_stand.Administrator(kubeconfig)
+        yield administrator
+        administrator.close()
+
+
+@pytest.fixture
+def kubernetes(kubernetes_administrator: kubernetes_stand.Administrator, tmp_path: Path) -> Iterator[kubernetes_stand.Stand]:
+    """Give a namespace of a Kubernetes, made for this test and removed after it."""
+    folders = os.environ.get("KUBE_TEST_FOLDER")
+    with kubernetes_administrator.stand(Path(folders) if folders else tmp_path) as stand:
+        yield stand
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 It answers as the real one does where the engine depends on it: one counter of versions, lists and watches that go on from a version,
 410 for a version that was dropped, 409 for a name that is taken, 401 without the token, 422 for an object that is not valid,
-deletion in the foreground, label selectors. It is no proof that a real cluster takes what the engine sends.
+deletion in the foreground, label selectors, namespaces. It is no proof that a real cluster takes what the engine sends.
+One thing is simpler: an object's name is taken in every namespace at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 Object = dict[str, Any]
@@ -26,14 +27,25 @@ Object = dict[str, Any]
 NAMESPACE = "city"
 TOKEN = "let-me-in"
 KUEUE = "kueue.x-k8s.io"
-ROUTES = {
-    "/api/v1/nodes": "nodes",
-    f"/api/v1/namespaces/{NAMESPACE}/pods": "pods",
-    f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs": "jobs",
-    f"/apis/{KUEUE}/v1beta1/namespaces/{NAMESPACE}/localqueues": "localqueues",
-    f"/apis/{KUEUE}/v1beta1/namespaces/{NAMESPACE}/workloads": "workloads",
-    f"/apis/{KUEUE}/v1beta1/clusterqueues": "clusterqueues",
+KUEUE_PATH = f"/apis/{KUEUE}/v1beta1"
+WIDE = {
+    "nodes": "/api/v1",
+    "namespaces": "/api/v1",
+    "persistentvolumes": "/api/v1",
+    "resourceflavors": KUEUE_PATH,
+    "clusterqueues": KUEUE_PATH,
 }
+"""What belongs to the cluster as a whole, and the path before it."""
+SCOPED = {
+    "pods": "/api/v1",
+    "serviceaccounts": "/api/v1",
+    "persistentvolumeclaims": "/api/v1",
+    "jobs": "/apis/batch/v1",
+    "localqueues": KUEUE_PATH,
+    "workloads": KUEUE_PATH,
+}
+"""What belongs to a namespace."""
+PATH = re.compile(r"(/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(/log)?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 QUANTITY = re.compile(r"[0-9.]+(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
@@ -59,6 +71,25 @@ class Refusal(Exception):
         }
 
 
+class Target(NamedTuple):
+    """What a path names: a collection, of a namespace or of the cluster, and perhaps one object of it, or a pod's log."""
+
+    collection: str
+    space: str
+    name: str
+    log: bool
+
+
+def target(path: str, *, kueue: bool) -> Target:
+    """Give what a path names. Raises Refusal where that is nothing here."""
+    found = PATH.fullmatch(path)
+    group, space, collection, name, log = found.groups(default="") if found else ("", "", "", "", "")
+    known = (SCOPED if space else WIDE).get(collection)
+    if not found or known != group or (known == KUEUE_PATH and not kueue):
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+    return Target(collection, space, name, bool(log))
+
+
 class Objects:
     """Every object, by collection and name, with the changes that a watch can go on from."""
 
@@ -66,7 +97,7 @@ class Objects:
         self.changed = threading.Condition(threading.RLock())
         self.version = 1000
         self.dropped = 1000
-        self.all: dict[str, dict[str, Object]] = {name: {} for name in ROUTES.values()}
+        self.all: dict[str, dict[str, Object]] = {name: {} for name in [*WIDE, *SCOPED]}
         self.changes: list[tuple[int, str, str, Object]] = []
 
     def add(self, collection: str, one: Object) -> Object:
@@ -75,6 +106,8 @@ class Objects:
             name = one["metadata"]["name"]
             if name in self.all[collection]:
                 raise Refusal(409, "AlreadyExists", f'{collection} "{name}" already exists')
+            if collection in SCOPED:
+                one["metadata"].setdefault("namespace", NAMESPACE)
             one["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
             one.setdefault("status", {})
             self.all[collection][name] = one
@@ -98,17 +131,18 @@ class Objects:
             if one is not None:
                 self._note(collection, "DELETED", one)
 
-    def read(self, collection: str, name: str) -> Object:
-        """Give a copy of an object. Raises Refusal where there is none."""
+    def read(self, collection: str, name: str, space: str = "") -> Object:
+        """Give a copy of an object, of a namespace where one is named. Raises Refusal where there is none."""
         with self.changed:
-            if name not in self.all[collection]:
+            one = self.all[collection].get(name)
+            if one is None or not within(one, space):
                 raise Refusal(404, "NotFound", f'{collection} "{name}" not found')
-            return copy.deepcopy(self.all[collection][name])
+            return copy.deepcopy(one)
 
-    def listed(self, collection: str, label: str = "") -> list[Object]:
-        """Give copies of the objects that carry a label."""
+    def listed(self, collection: str, label: str = "", space: str = "") -> list[Object]:
+        """Give copies of the objects that carry a label, of a namespace where one is named."""
         with self.changed:
-            return copy.deepcopy([one for one in self.all[collection].values() if carries(one, label)])
+            return copy.deepcopy([one for one in self.all[collection].values() if carries(one, label) and within(one, space)])
 
     def compact(self) -> None:
         """Drop all changes so far, as etcd does after some minutes."""
@@ -130,11 +164,18 @@ def carries(one: Mapping[str, Any], label: str) -> bool:
     return not label or (one["metadata"].get("labels") or {}).get(name) == value
 
 
-class ApiServer:
-    """The HTTP end, over TLS where it is given. `watch_s` is how long it lets a watch last at most."""
+def within(one: Mapping[str, Any], space: str) -> bool:
+    """Tell whether an object is of a namespace; every one is of the namespace without a name."""
+    return not space or one["metadata"].get("namespace") == space
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+
+class ApiServer:
+    """The HTTP end, over TLS where it is given, with Kueue's objects or without. `watch_s` is how long it lets a watch last at most."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None, *, kueue: bool = True) -> None:
+        self.kueue = kueue
         self.objects = Objects()
+        self.objects.add("namespaces", {"metadata": {"name": NAMESPACE}})
         self.logs: Callable[[str], str] = lambda _: ""
         self.watch_s = 60.0
         self.away = False
@@ -144,6 +185,7 @@ class ApiServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # an answer's head and body are two packets
 
             def do_GET(self) -> None:
                 server.handle(self)
@@ -195,7 +237,8 @@ class ApiServer:
         code: int
         told: Object | str
         try:
-            if request.headers.get("Authorization") != f"Bearer {TOKEN}" and not isinstance(request.connection, ssl.SSLSocket):
+            certified = isinstance(request.connection, ssl.SSLSocket) and request.connection.getpeercert()
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}" and not certified:
                 raise Refusal(401, "Unauthorized", "Unauthorized")
             if asked.get("watch") == "true":
                 self._watch(request, parts.path, asked)
@@ -216,27 +259,32 @@ class ApiServer:
         request.wfile.write(data)
 
     def _created(self, path: str, body: Object) -> Object:
-        if ROUTES.get(path) != "jobs":
-            raise Refusal(404, "NotFound", "the server could not find the requested resource")
-        if problem := wrong_with_job(body):
+        collection, space, _, _ = target(path, kueue=self.kueue)
+        if space:
+            self.objects.read("namespaces", space)
+            body["metadata"]["namespace"] = space
+        if collection == "jobs" and (problem := wrong_with_job(body)):
             raise Refusal(422, "Invalid", f'Job.batch "{body["metadata"].get("name")}" is invalid: {problem}')
-        return self.objects.add("jobs", body)
+        return self.objects.add(collection, body)
 
     def _told(self, request: BaseHTTPRequestHandler, path: str, asked: Mapping[str, str]) -> Object | str:
-        if path == f"/apis/{KUEUE}":
+        if path == "/version":
+            return {"major": "1", "minor": "37", "gitVersion": "v1.37.0-test"}
+        if path == f"/apis/{KUEUE}" and self.kueue:
             return {"kind": "APIGroup", "name": KUEUE, "preferredVersion": {"groupVersion": f"{KUEUE}/v1beta1", "version": "v1beta1"}}
-        if path in ROUTES:
+        collection, space, name, log = target(path, kueue=self.kueue)
+        if not name:
             with self.objects.changed:
-                items = self.objects.listed(ROUTES[path], asked.get("labelSelector", ""))
+                items = self.objects.listed(collection, asked.get("labelSelector", ""), space)
                 return {"kind": "List", "metadata": {"resourceVersion": str(self.objects.version)}, "items": items}
-        base, _, name = path.removesuffix("/log").rpartition("/")
-        if base not in ROUTES:
-            raise Refusal(404, "NotFound", "the server could not find the requested resource")
-        one = self.objects.read(ROUTES[base], name)
-        if path.endswith("/log"):
+        if (collection, name) == ("serviceaccounts", "default"):  # its controller makes one in each namespace
+            self.objects.read("namespaces", space)
+            return {"kind": "ServiceAccount", "metadata": {"name": name, "namespace": space}}
+        one = self.objects.read(collection, name, space)
+        if log:
             return "\n".join(self.logs(name).splitlines()[-int(asked.get("tailLines", "1000")) :])
         if request.command == "DELETE":
-            self._deleted(ROUTES[base], one)
+            self._deleted(collection, one)
         return one
 
     def _deleted(self, collection: str, one: Object) -> None:
@@ -244,8 +292,7 @@ class ApiServer:
         self.objects.change(collection, one["metadata"]["name"], lambda found: found["metadata"].setdefault("deletionTimestamp", now()))
 
     def _watch(self, request: BaseHTTPRequestHandler, path: str, asked: Mapping[str, str]) -> None:
-        if path not in ROUTES:
-            raise Refusal(404, "NotFound", "the server could not find the requested resource")
+        collection, space, _, _ = target(path, kueue=self.kueue)
         since = int(asked["resourceVersion"])
         if since < self.objects.dropped:
             raise expired(since)
@@ -255,7 +302,7 @@ class ApiServer:
         request.end_headers()
         request.wfile.flush()
         try:
-            self._stream(request, ROUTES[path], asked.get("labelSelector", ""), since, float(asked["timeoutSeconds"]))
+            self._stream(request, (collection, space, asked.get("labelSelector", "")), since, float(asked["timeoutSeconds"]))
             if self.away:
                 request.close_connection = True
                 return
@@ -263,7 +310,8 @@ class ApiServer:
         except OSError:
             request.close_connection = True
 
-    def _stream(self, request: BaseHTTPRequestHandler, collection: str, label: str, since: int, most_s: float) -> None:
+    def _stream(self, request: BaseHTTPRequestHandler, what: tuple[str, str, str], since: int, most_s: float) -> None:
+        collection, space, label = what
         began_s = time.monotonic()
         while not (self.away or self.stopping) and time.monotonic() < (end_s := began_s + min(most_s, self.watch_s)):
             with self.objects.changed:
@@ -275,7 +323,7 @@ class ApiServer:
                     self.objects.changed.wait(max(0.0, min(0.5, end_s - time.monotonic())))
             for version, where, kind, one in fresh:
                 since = version
-                if where == collection and carries(one, label):
+                if where == collection and carries(one, label) and within(one, space):
                     send(request, {"type": kind, "object": one})
         send(request, {"type": "BOOKMARK", "object": {"kind": "Bookmark", "metadata": {"resourceVersion": str(since)}}})
 

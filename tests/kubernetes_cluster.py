@@ -6,12 +6,15 @@ that a container ran out of memory or a node was lost.
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import yaml
 
 from headwater.compute.engines import leftovers
 from headwater.compute.engines.kubernetes_nodes import quantity
-from tests.kubernetes import KUEUE, NAMESPACE, TOKEN, ApiServer, Object, now
+from tests.kubernetes import KUEUE, NAMESPACE, SCOPED, TOKEN, WIDE, ApiServer, Object, Refusal, now
 
 IMAGE = "registry.example/headwater:1"
 BARE = "registry.example/python:3"
@@ -41,11 +44,11 @@ NODES: dict[str, tuple[dict[str, str], dict[str, str], list[dict[str, str]]]] = 
 
 
 class Cluster:
-    """A cluster of two nodes for jobs. `quota` is what Kueue gives out of CPUs."""
+    """A cluster of two nodes for jobs. A claim on a folder and a queue of Kueue's, with a quota of 6 CPUs, are there from the start."""
 
-    def __init__(self, claim_root: Path, *, quota: str = "6") -> None:
-        self.claim_root = claim_root
-        self.api = ApiServer()
+    def __init__(self, claim_root: Path, *, tls: ssl.SSLContext | None = None, kueue: bool = True) -> None:
+        self.folder = claim_root
+        self.api = ApiServer(tls, kueue=kueue)
         self.objects = self.api.objects
         self.api.logs = lambda pod: self.logs.get(pod, "")
         self.logs: dict[str, str] = {}
@@ -60,34 +63,31 @@ class Cluster:
             ready = {"type": "Ready", "status": "True"}
             node = {"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}}
             self.objects.add("nodes", node | {"status": {"allocatable": allocatable, "conditions": [ready]}})
-        resources = [{"name": one, "nominalQuota": most} for one, most in (("cpu", quota), ("memory", "24Gi"), (NPU, "4"))]
-        groups = [{"coveredResources": ["cpu", "memory", NPU], "flavors": [{"name": "default", "resources": resources}]}]
-        self.objects.add("clusterqueues", {"metadata": {"name": "city-queue"}, "spec": {"resourceGroups": groups}})
+        amounts = (("cpu", "6"), ("memory", "24Gi"), (NPU, "4"))
+        self.objects.add("clusterqueues", {"metadata": {"name": "city-queue"}, "spec": {"resourceGroups": [quota("default", amounts)]}})
         self.objects.add("localqueues", {"metadata": {"name": QUEUE}, "spec": {"clusterQueue": "city-queue"}})
+        self.objects.add("persistentvolumes", {"metadata": {"name": "data"}, "spec": {"hostPath": {"path": str(claim_root)}}})
+        self.objects.add("persistentvolumeclaims", {"metadata": {"name": CLAIM}, "spec": {"volumeName": "data"}})
         (claim_root / "bare").mkdir(parents=True, exist_ok=True)
         (claim_root / "bare" / "python3").symlink_to(os.path.realpath(sys.executable))  # outside its environment it has no packages
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def kubeconfig(self, folder: Path, token: str = TOKEN) -> Path:
-        """Write a kubeconfig for this cluster."""
+    def kubeconfig(self, folder: Path, token: str = TOKEN, *, authority: bytes = b"") -> Path:
+        """Write a kubeconfig for this cluster, with the authority that signed its certificate where it has one."""
+        signed = {"certificate-authority-data": base64.b64encode(authority).decode()} if authority else {}
         told = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "here",
             "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me", "namespace": NAMESPACE}}],
-            "clusters": [{"name": "one", "cluster": {"server": self.api.url}}],
+            "clusters": [{"name": "one", "cluster": {"server": self.api.url} | signed}],
             "users": [{"name": "me", "user": {"token": token}}],
         }
         path = folder / "kubeconfig.yaml"
         path.write_text(yaml.safe_dump(told))
         return path
-
-    def settings(self, folder: Path) -> str:
-        """Give the settings file of a platform that uses this cluster through Kueue."""
-        told = {"kubeconfig": self.kubeconfig(folder), "queue": QUEUE, "image": IMAGE, "claim": CLAIM}
-        return "kubernetes = true\n" + "".join(f'kubernetes_{name} = "{value}"\n' for name, value in told.items())
 
     def stop(self) -> None:
         """End every pod's process and the server."""
@@ -141,6 +141,12 @@ class Cluster:
                     self._place(pod)
                 elif pod["spec"].get("nodeName") not in self.dead:
                     self._run(pod)
+            for claim in self.objects.listed("persistentvolumeclaims"):
+                self._bind_volume(claim)
+            for space in self.objects.listed("namespaces"):
+                self._empty(space)
+            for collection in WIDE:
+                self._let_go(collection)
             self._stopping.wait(TICK_S)
 
     def _admit(self, job: Object) -> None:
@@ -149,11 +155,17 @@ class Cluster:
         if queue is None or finished(job) or "deletionTimestamp" in job["metadata"] or not job["spec"]["suspend"] or name in self.held:
             return
         if f"job-{name}" not in self.objects.all["workloads"]:
-            meta = {"name": f"job-{name}", "labels": {f"{KUEUE}/job-uid": job["metadata"]["uid"]}}
+            meta = {
+                "name": f"job-{name}",
+                "labels": {f"{KUEUE}/job-uid": job["metadata"]["uid"]},
+                "namespace": job["metadata"]["namespace"],
+            }
             self.objects.add("workloads", {"metadata": meta, "spec": {"queueName": queue, "active": True}})
-        holds = [one for one in self.objects.listed("jobs") if not one["spec"]["suspend"] and not finished(one)]
-        asks, quota = sum(cpus(one) for one in [*holds, job]), self.objects.read("clusterqueues", "city-queue")
-        most = quantity(quota["spec"]["resourceGroups"][0]["flavors"][0]["resources"][0]["nominalQuota"])
+        queued = [one for one in self.objects.listed("jobs") if one["metadata"]["labels"].get(f"{KUEUE}/queue-name") == queue]
+        asks = sum(cpus(one) for one in [*(one for one in queued if not one["spec"]["suspend"] and not finished(one)), job])
+        behind = self.objects.read("localqueues", queue, job["metadata"]["namespace"])["spec"]["clusterQueue"]
+        groups = self.objects.read("clusterqueues", behind)["spec"]["resourceGroups"]
+        most = quantity(groups[0]["flavors"][0]["resources"][0]["nominalQuota"])
         told = ("QuotaReserved", "False") if asks > most else ("QuotaReserved", "True")
         self.objects.change("workloads", f"job-{name}", lambda one: put(one, *told, reason="Pending" if asks > most else "QuotaReserved"))
         if asks <= most:
@@ -192,7 +204,8 @@ class Cluster:
             self.objects.change("jobs", name, lambda one: put(one, "Failed", reason="BackoffLimitExceeded"))
             return
         labels = template["metadata"]["labels"] | {"job-name": name, "batch.kubernetes.io/job-name": name}
-        meta = {"name": f"{name}-{tries:05d}", "labels": labels, "annotations": template["metadata"]["annotations"]}
+        meta = {"name": f"{name}-{tries:05d}", "labels": labels, "namespace": job["metadata"]["namespace"]}
+        meta |= {"annotations": template["metadata"]["annotations"]}
         self.objects.add("pods", {"metadata": meta, "spec": dict(template["spec"]), "status": {"phase": "Pending"}})
         self.objects.change("jobs", name, lambda one: one["status"].update(pods_made=tries + 1, started_s=time.monotonic()))
 
@@ -245,10 +258,10 @@ class Cluster:
             self._state(name, "Pending", waiting={"reason": "CreateContainerConfigError", "message": problem})
             return
         environment = {one["name"]: one["value"] for one in container["env"]}
-        programs = Path(sys.executable).parent if container["image"] == IMAGE else self.claim_root / "bare"
+        programs = Path(sys.executable).parent if container["image"] == IMAGE else self.folder / "bare"
         environment |= {"PATH": f"{programs}:{os.defpath}", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
         environment |= {"ASCEND_VISIBLE_DEVICES": "0"} if NPU in container["resources"]["limits"] else {}
-        log = self.claim_root / f".{name}.log"
+        log = self.folder / f".{name}.log"
         with log.open("wb") as file:
             self.processes[name] = subprocess.Popen(
                 container["command"], cwd=container["workingDir"], env=environment, stdout=file, stderr=file, start_new_session=True
@@ -258,12 +271,51 @@ class Cluster:
     def _cannot_mount(self, pod: Object) -> str:
         claims = {one["name"]: one["persistentVolumeClaim"]["claimName"] for one in pod["spec"]["volumes"]}
         for mount in pod["spec"]["containers"][0]["volumeMounts"]:
-            if claims[mount["name"]] != CLAIM or self.claim_root / mount["subPath"] != Path(mount["mountPath"]):
+            root = self._root_of(claims[mount["name"]], pod["metadata"]["namespace"])
+            if root is None or root / mount["subPath"] != Path(mount["mountPath"]):
                 return f"cannot mount {mount}"
         return "" if pod["spec"]["securityContext"]["runAsUser"] == os.getuid() else "cannot run as that user"
 
+    def _root_of(self, claim: str, space: str) -> Path | None:
+        """Give the folder on this machine that is the root of a claim's volume, if it is bound to one."""
+        try:
+            told = self.objects.read("persistentvolumeclaims", claim, space)
+        except Refusal:
+            return None
+        if told["status"].get("phase") != "Bound":
+            return None
+        return Path(self.objects.read("persistentvolumes", told["spec"]["volumeName"])["spec"]["hostPath"]["path"])
+
+    def _bind_volume(self, claim: Object) -> None:
+        """Be the volume controller, for a claim that names its volume."""
+        name, volume = claim["metadata"]["name"], claim["spec"]["volumeName"]
+        if volume in self.objects.all["persistentvolumes"]:
+            for collection, one in (("persistentvolumes", volume), ("persistentvolumeclaims", name)):
+                self.objects.change(collection, one, lambda found: found["status"].update(phase="Bound"))
+
+    def _empty(self, space: Object) -> None:
+        """Be the namespace controller: what is in a namespace that was deleted goes, its Jobs first, with their pods."""
+        if "deletionTimestamp" not in space["metadata"]:
+            return
+        name = space["metadata"]["name"]
+        jobs = self.objects.listed("jobs", space=name)
+        for job in jobs:
+            self.objects.change("jobs", job["metadata"]["name"], lambda one: one["metadata"].setdefault("deletionTimestamp", now()))
+        if not jobs and not self.objects.listed("pods", space=name):
+            for collection in SCOPED:
+                for one in self.objects.listed(collection, space=name):
+                    self.objects.remove(collection, one["metadata"]["name"])
+            self.objects.remove("namespaces", name)
+
+    def _let_go(self, collection: str) -> None:
+        """Take out what was deleted and belongs to no namespace, once no claim holds it."""
+        held = {one["spec"]["volumeName"] for one in self.objects.listed("persistentvolumeclaims")}
+        for one in self.objects.listed(collection):
+            if collection != "namespaces" and "deletionTimestamp" in one["metadata"] and one["metadata"]["name"] not in held:
+                self.objects.remove(collection, one["metadata"]["name"])
+
     def _report(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        log = self.claim_root / f".{name}.log"
+        log = self.folder / f".{name}.log"
         self.logs[name] = log.read_text(errors="replace") if log.exists() else ""
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         reason = "OOMKilled" if name in self._killed_for_memory else "Completed" if code == 0 else "Error"
@@ -280,6 +332,12 @@ class Cluster:
             process.kill()
             leftovers.end(folder)
             process.wait()
+
+
+def quota(flavor: str, amounts: Iterable[tuple[str, str]]) -> Object:
+    """Give the resource group of a ClusterQueue that gives out these amounts, by resource."""
+    resources = [{"name": one, "nominalQuota": most} for one, most in amounts]
+    return {"coveredResources": [one["name"] for one in resources], "flavors": [{"name": flavor, "resources": resources}]}
 
 
 def put(one: Object, kind: str, status: str = "True", **more: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,12 @@ SWITCH_S = 0.0005
 """How long a thread runs before others get their turn. Requests pass through several threads and wait at each for the interpreter: with
 Python's own 5 ms, 100 requests a second took 1.4 s in the median on two busy cores, with this 0.14 s."""
 GRACE_S = 5
+
+
+def set_apart() -> None:
+    """Take what is loaded by now out of the garbage collector's sight: it stays, and each full walk through it took 80 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @app.command("up")
@@ -114,15 +121,22 @@ def serve(opened: Platform, listener: socket.socket, address: str) -> None:
     from headwater.compute.dispatcher import Dispatcher
     from headwater.server.app import create_app
     from headwater.server.housekeeping import Housekeeping
-    from headwater.server.listening import Patient
+    from headwater.server.listening import HEAD_S, Patient
 
     sys.setswitchinterval(SWITCH_S)
     dispatcher, housekeeping = Dispatcher(opened), Housekeeping(opened)
     application = create_app(opened, dispatcher=dispatcher)
     config = uvicorn.Config(
-        application, http=Patient, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        application,
+        http=Patient,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(HEAD_S),  # longer than clients keep theirs, or they would write to one that is just being closed
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)
+    set_apart()
     dispatcher.start()
     housekeeping.start()
     try:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from headwater.compute import jobs, prediction, quotas, sites_api, views
 from headwater.compute.dispatcher import Dispatcher
 from headwater.compute.jobs import Job, State
+from headwater.compute.listing import listing
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.prediction import accuracy
 from headwater.compute.settlement.api import router as settlement
@@ -88,10 +89,7 @@ def why_of(request: Request, job: Job) -> WhyView:
 
 @router.get("/jobs", summary="List jobs, newest first")
 def listed(request: Request, actor: Reader, state: State | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobView]:
-    platform = platform_of(request)
-    with platform.db.read() as connection:
-        seen = jobs.listed(connection, scopes=actor.scopes(Permission.COMPUTE_READ), limit=limit, state=state)
-    return [views.view(platform, job) for job in seen]
+    return listing(request).newest(scopes=actor.scopes(Permission.COMPUTE_READ), limit=limit, state=state)
 
 
 @router.get("/jobs/{job}", summary="Look at one job")

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, update
 
 from headwater.compute import artifacts, checkpoints, jobs, reuse
 from headwater.compute.collecting import Made, collect, sign
-from headwater.compute.jobs import ENDS, Job, State
+from headwater.compute.jobs import ENDS, ON_ENGINE, Job, State
 from headwater.compute.leadership import Leadership
 from headwater.compute.settlement import metering
-from headwater.compute.work import Engine, Observation, Phase, Reason, Staging, Work, handed_to
+from headwater.compute.work import Engine, Observation, Phase, Reason, Staging, Work, checkpoint_root, handed_to
 from headwater.core import identity
 from headwater.core.errors import Conflict, GateClosed, HeadwaterError, NotFound, Refused, Unavailable
 from headwater.core.identity import SYSTEM
@@ -78,7 +78,7 @@ class Attempts:
                 self.change(job, State.FAILED, reason=f"could not be started: {why.what}", error=as_json(why))
 
     def _work(self, connection: Connection, job: Job, inputs: Mapping[str, str]) -> Work:
-        kept = checkpoints.folder_for(self._platform, job)
+        kept = checkpoints.folder_for(self._platform, job, checkpoint_root(self._engines().get(job.engine)))
         task = {
             "step": job.spec.step,
             "params": dict(job.spec.params),
@@ -137,11 +137,13 @@ class Attempts:
             self.change(job, State.QUEUED, reason=f"attempt {job.attempt} failed ({seen.reason}); it is tried again", seen=seen)
         else:
             self._fail(job, seen)
+        with self._platform.db.read() as connection:
+            after = jobs.get(connection, job.id)
+        if after.key == job.key and after.state in ON_ENGINE:
+            return  # it was no longer as it was read, and is looked at again
         if job.engine in self._engines():
             self._engines()[job.engine].forget(job.key)
-        with self._platform.db.read() as connection:
-            over = jobs.get(connection, job.id).state in ENDS
-        if over:
+        if after.state in ENDS:
             checkpoints.remove(self._platform, job)
 
     def _wait_again(self, job: Job, seen: Observation) -> None:

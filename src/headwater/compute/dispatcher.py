@@ -1,8 +1,9 @@
 """The dispatcher: brings what engines report into the database, and the scheduler's decisions to engines.
 
-One loop, on the one server that leads (`leadership.py`); on the others it stands by. Each turn it observes the attempts under
-way, ends those that ended, answers cancel requests, reuses finished work, has the policy decide on the queue, and starts and
-stops what it says. What must not hold the loop up (laying out inputs, storing outputs) runs in a few worker threads.
+One loop, on the one server that leads (`leadership.py`); on the others it stands by. Each turn it has the attempts under way
+observed, reuses finished work, has the policy decide on the queue, and starts and stops what it says. What must not hold the loop
+up runs on threads of each engine (`rounds.py`): observing its attempts and ending those that ended, laying out inputs, storing
+outputs.
 
 It can be killed at any moment: a job is recorded as `starting` under a new attempt key before its
 engine hears of it, engines start a key at most once, and an end is recorded in one transaction. On
@@ -15,8 +16,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import structlog
@@ -33,6 +33,7 @@ from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job, Move, State
 from headwater.compute.judging import WINDOW, Judge
 from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
+from headwater.compute.rounds import UNHEARD_OF, Rounds, Workers
 from headwater.compute.sites import ENGINES
 from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, TakesMany
 from headwater.core.errors import Conflict, NotFound, Unavailable
@@ -41,7 +42,10 @@ from headwater.core.platform import Platform
 
 LONGEST_REST_S = 0.5
 STRAYS_S = 5.0
-WORKERS = 4
+TAKE_UP_S = 1.0
+"""How long engines may take to look for attempts that nobody knows before the first turn of an epoch begins without them."""
+MOVING = "(moving)"
+"""The workers that take jobs away from engines that do not answer; no engine has such a name."""
 ELSEWHERE = Observation(
     phase=Phase.LOST, reason=Reason.NODE_LOST, message="It was put where only another server sees it, and that one leads no more."
 )
@@ -64,18 +68,16 @@ class Dispatcher:
         opened = dict(engines) if engines is not None else _opened(platform)
         self._homes = {name: home_of(engine) for name, engine in opened.items()}
         self._lead = Leadership(platform.db, self._homes)
-        self.floor = Floor(platform, opened, self._aside, self._lead.write)
         self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._workers = Workers(self._stopping, self.wake)
+        self.floor = Floor(platform, opened, self._going_round, self._workers.run, self._lead.write)
         self._attempts = Attempts(platform, self._lead, self.floor.open_engines, self._stopping)
         self.decided, self.started = Times(), 0
-        self._wake = threading.Event()
-        self._busy: set[str] = set()
         self._cancelled: set[str] = set()
         self._heard: set[str] = set()
         self._compared: set[tuple[str, str | None]] = set()
         self.live = Live()
-        self._busy_lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="dispatch")
         self._threads: list[threading.Thread] = []
         self._took_up: int | None = None
         self._strays_s = 0.0
@@ -99,12 +101,16 @@ class Dispatcher:
         return self.floor.open_engines()
 
     def _take_up(self, epoch: int) -> None:
-        """Begin an epoch: record what there is, and end attempts that no job knows."""
-        self.floor.look({}, anew=True)
+        """Begin an epoch: end attempts that no job knows, and record what there is."""
         with self.platform.db.read() as connection:
             checkpoints.sweep(self.platform, connection)
-        for engine in self.engines.values():
-            self._welcome(engine)
+        for rounds in self.floor.rounds().values():
+            self._welcome(rounds.engine)
+            rounds.sweep()
+        until_s = time.monotonic() + TAKE_UP_S
+        for rounds in self.floor.rounds().values():
+            rounds.wait_swept(until_s - time.monotonic())
+        self.floor.look({}, anew=True)
         self._took_up = epoch
 
     def _stand_by(self) -> None:
@@ -114,20 +120,23 @@ class Dispatcher:
         self._strays_s = time.monotonic()
         with self.platform.db.read() as connection:
             elsewhere = self._lead.elsewhere(connection)
-        self._sweep(engine for name, engine in self.engines.items() if name in elsewhere)
+        for name, rounds in self.floor.rounds().items():
+            if name in elsewhere:
+                rounds.sweep()
 
-    def _sweep(self, engines: Iterable[Engine]) -> None:
-        """End the attempts of some engines that no job is under way with."""
+    def _going_round(self, engine: Engine) -> Rounds:
+        return Rounds(engine, sweep=self._sweep, react=self._react, over=self.wake)
+
+    def _sweep(self, engine: Engine) -> None:
+        """End the attempts of an engine that no job is under way with."""
         with self.platform.db.read() as connection:
             known = {job.key for job in jobs.in_states(connection, ON_ENGINE)}
-        for engine in engines:
-            if ended := engine.sweep(known):
-                log.warning("attempts.swept", engine=engine.name, keys=list(ended))
+        if ended := engine.sweep(known):
+            log.warning("attempts.swept", engine=engine.name, keys=list(ended))
 
     def _welcome(self, engine: Engine) -> None:
-        """End the attempts on an engine that nobody knows, and listen to it from now on."""
+        """Listen to an engine from now on."""
         self._homes[engine.name] = home_of(engine)
-        self._sweep([engine])
         if engine.name not in self._heard:
             self._heard.add(engine.name)
             self._threads.append(threading.Thread(target=self._listen, args=(engine,), name="doorbell", daemon=True))
@@ -139,7 +148,7 @@ class Dispatcher:
         self._wake.set()
         for thread in self._threads:
             thread.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
         self.floor.close()
         self._lead.stop()
 
@@ -148,14 +157,15 @@ class Dispatcher:
         self._wake.set()
 
     def turn(self) -> bool:
-        """Do one round of the loop and tell whether anything is queued or under way."""
+        """Do one turn of the loop and tell whether anything is queued or under way."""
+        free = {name for name, rounds in self.floor.rounds().items() if rounds.is_free}  # what they changed is read below
         with self.platform.db.read() as connection:
             self.live.look(connection)
             queued = self.judge.window(connection, self.live, now=self.platform.clock.now())
         active = tuple(self.live.active.values())
         capacity = self.floor.look(self.live.by_engine(), {job.engine for job in queued})
         self._attend(active)
-        self._observe(active)
+        self._observe(active, free)
         if fresh := self._not_reused(queued):
             self._admit(fresh, active, capacity)
         return bool(active or queued)
@@ -213,11 +223,6 @@ class Dispatcher:
             self._wake.set()
         self._heard.discard(engine.name)
 
-    def _aside(self, work: Callable[[], None]) -> None:
-        """Run what may take long on a worker thread."""
-        with contextlib.suppress(RuntimeError):  # the pool is closing
-            self._pool.submit(work)
-
     def _attend(self, active: Sequence[Job]) -> None:
         """See to what became of sites: take up those that came back, move jobs away from lost ones, stop those that are to leave."""
         while self.floor.came_back:
@@ -226,7 +231,7 @@ class Dispatcher:
                 self._welcome(engine)
         for job in active:
             if job.asked == ANYWHERE and self.floor.is_lost(job.engine):
-                self._in_background(job, self._attempts.leave_behind)
+                self._workers.take([job], lambda free: self._attempts.leave_behind(free[0]), of=MOVING)
         leaving = [job for job in active if self.floor.evicts(job.engine) and job.preempted_for is None and not job.cancel_asked_by]
         if leaving:
             self._lead.write(lambda connection: self._ask_to_leave(connection, leaving))
@@ -240,51 +245,31 @@ class Dispatcher:
 
     def _in_background(self, job: Job, work: Callable[[Job], None]) -> None:
         """Run `work` on a worker thread, once at a time for each job."""
-        self._all_in_background([job], lambda free: work(free[0]))
+        self._workers.take([job], lambda free: work(free[0]))
 
-    def _all_in_background(self, group: Sequence[Job], work: Callable[[Sequence[Job]], None]) -> None:
-        """Run `work` on a worker thread with those jobs that no other thread works on."""
-        with self._busy_lock:
-            free = [job for job in group if job.id not in self._busy]
-            self._busy |= {job.id for job in free}
-        if not free:
-            return
-
-        def guarded() -> None:
-            try:
-                work(free)
-            except Unavailable as error:  # such as a database that is away: the next turn tries again
-                log.warning("dispatcher.work_failed", jobs=[job.id for job in free], error=str(error))
-                self._stopping.wait(LONGEST_REST_S)
-            except Exception:  # a worker's fault must not take the job's record with it: the next turn tries again
-                log.exception("dispatcher.work_failed", jobs=[job.id for job in free])
-                self._stopping.wait(LONGEST_REST_S)
-            finally:
-                with self._busy_lock:
-                    self._busy -= {job.id for job in free}
-                self._wake.set()
-
-        with contextlib.suppress(RuntimeError):  # the pool is closing: the job is found again at the next start
-            self._pool.submit(guarded)
-
-    def _observe(self, active: Sequence[Job]) -> None:
+    def _observe(self, active: Sequence[Job], free: Collection[str]) -> None:
+        """Have the engines observe their jobs, those that were free before these were read."""
         by_engine: dict[str, list[Job]] = defaultdict(list)
         for job in active:
-            if job.id in self._busy:
+            if self._workers.has(job):
                 continue
             if job.engine in self._homes and job.home not in (None, self._homes[job.engine]):
                 self._react(job, ELSEWHERE)
             else:
                 by_engine[job.engine].append(job)
-        engines = self.engines
+        for name, rounds in self.floor.rounds().items():
+            group = by_engine.pop(name, [])
+            if name in free:
+                rounds.observe(group)
+            elif group:
+                rounds.miss()
         for name, group in by_engine.items():
-            if name not in engines and self.floor.knows(name):
-                continue  # its jobs go on; it is asked again once it answers
-            seen = engines[name].poll([job.key for job in group]) if name in engines else {}
-            for job in group:
-                self._react(job, seen.get(job.key, Observation(phase=Phase.UNKNOWN)))
+            if not self.floor.knows(name):  # of one that does not answer, the jobs go on
+                for job in group:
+                    self._react(job, UNHEARD_OF)
 
     def _react(self, job: Job, seen: Observation) -> None:
+        """Do what follows from where an attempt is. For the thread that observed it."""
         if seen.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.LOST):
             self._in_background(job, lambda job: self._attempts.end(job, seen))
         elif seen.phase is Phase.UNKNOWN and job.state is State.RUNNING:
@@ -293,7 +278,7 @@ class Dispatcher:
             self._cancelled.add(job.key)
             self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
         elif seen.phase is Phase.UNKNOWN:
-            self._all_in_background([job], self._attempts.launch)
+            self._workers.take([job], self._attempts.launch)
         elif job.state is State.STARTING:
             self._attempts.change(job, State.RUNNING, reason=why(job))
 
@@ -329,7 +314,7 @@ class Dispatcher:
             return
 
         def record(connection: Connection) -> tuple[list[Move], list[dict[str, Any]]]:
-            now, held = self.platform.clock.now(), devices_held(active)
+            now, held, policy = self.platform.clock.now(), devices_held(active), self.judge.policy.name
             moves, noted = [], []
             for one in news:
                 job = known[one.job]
@@ -337,15 +322,15 @@ class Dispatcher:
                     with contextlib.suppress(Conflict):  # ended meanwhile
                         jobs.ask_room(connection, job, for_job=one.other or "", why=one.reason, at=now, actor=SYSTEM)
                 elif one.verdict is Verdict.WAIT:
-                    noted.append({"id": job.id, "reason": one.reason[:1000], "decision": self._told(one)})
+                    noted.append({"id": job.id, "reason": one.reason[:1000], "decision": _told(one, policy)})
                 elif one.verdict is Verdict.NEVER:
                     error = {"code": "compute.never_fits", "message": one.reason}
-                    values = {"error": error, "decision": self._told(one)}
+                    values = {"error": error, "decision": _told(one, policy)}
                     moves.append(Move(job=job, to=State.FAILED, actor=SYSTEM, reason=one.reason, values=values))
                 else:
                     devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site])
                     held[one.site].append(devices)
-                    moves.append(self._start(connection, job, one, devices))
+                    moves.append(self._start(connection, job, one, devices, policy))
             moved = jobs.move_all(connection, moves, at=now)
             jobs.note_all(connection, noted)
             return [move for move in moves if move.job.id in moved and move.to is State.STARTING], noted
@@ -359,11 +344,7 @@ class Dispatcher:
         if (started and self.live.count) or any(one.verdict is Verdict.STOP for one in news):
             self._wake.set()  # more may be queued than was looked at; and engines are told to stop what now makes room
 
-    def _told(self, decision: Decision) -> dict[str, str]:
-        """Return what is kept of a decision with its job."""
-        return {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": self.judge.policy.name}
-
-    def _start(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]]) -> Move:
+    def _start(self, connection: Connection, job: Job, decision: Decision, devices: Mapping[str, Sequence[int]], policy: str) -> Move:
         """Return the change of a job that starts, with the devices that it gets."""
         values = {
             "engine": decision.site,
@@ -372,7 +353,7 @@ class Dispatcher:
             "started_at": self.platform.clock.now(),
             "devices": dict(devices),
             "home": self._homes.get(decision.site),
-            "decision": self._told(decision),
+            "decision": _told(decision, policy),
             "reuse_key": reuse.key(job, resolve(connection, job)) if job.step is not None else None,
         }
         return Move(job=job, to=State.STARTING, actor=SYSTEM, reason=decision.reason, values=values)
@@ -383,7 +364,12 @@ class Dispatcher:
         for name in sorted({job.engine for job in started} & engines.keys()):
             group = [job for job in started if job.engine == name]
             for part in [group] if isinstance(engines[name], TakesMany) else [[job] for job in group]:
-                self._all_in_background(part, self._attempts.launch)
+                self._workers.take(part, self._attempts.launch)
+
+
+def _told(decision: Decision, policy: str) -> dict[str, str]:
+    """Return what is kept of a decision with its job."""
+    return {"code": decision.code, "why": decision.reason, "unblocks": decision.unblocks, "policy": policy}
 
 
 def devices_held(active: Sequence[Job]) -> dict[str, list[Mapping[str, Sequence[int]]]]:

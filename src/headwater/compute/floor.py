@@ -19,14 +19,13 @@ from headwater.compute import pool, sites
 from headwater.compute.engines import attempt
 from headwater.compute.faring import Health, stand
 from headwater.compute.pool import Stand, Standing
-from headwater.compute.presence import described
+from headwater.compute.rounds import Rounds
 from headwater.compute.sites import ENGINES, Order, Registered
 from headwater.compute.work import Capacity, Engine, Remote
 from headwater.core import ledger
 from headwater.core.errors import HeadwaterError
 from headwater.core.identity import SYSTEM
 from headwater.core.platform import Platform
-from headwater.core.settings import Settings
 
 FOLDERS = "engines"
 """In the data folder: a link to the folder of each engine's attempts, by its name, also of those that were closed."""
@@ -45,7 +44,7 @@ class _Site:
     order: Order = Order.OPEN
     why: str = ""
     registered: Registered | None = None
-    engine: Engine | None = None
+    rounds: Rounds | None = None
     asked_s: float = field(default_factory=time.monotonic)
     problem: str = ""
     opening: bool = False
@@ -56,15 +55,9 @@ class _Site:
     answers_since_s: float = field(default_factory=time.monotonic)
 
     def silent_s(self) -> float:
-        if self.engine is None:
+        if self.rounds is None:
             return time.monotonic() - self.asked_s
-        return self.engine.silent_s() if isinstance(self.engine, Remote) else 0.0
-
-
-def residency(settings: Settings) -> dict[str, frozenset[str]]:
-    """Return the tags that the sites file gives to sites."""
-    told = described(settings.sites_file).sites
-    return {} if told is None else {site.id: site.residency for site in told}
+        return self.rounds.engine.silent_s() if isinstance(self.rounds.engine, Remote) else 0.0
 
 
 class Floor:
@@ -74,27 +67,37 @@ class Floor:
         self,
         platform: Platform,
         engines: Mapping[str, Engine],
-        background: Callable[[Callable[[], None]], None],
+        rounds: Callable[[Engine], Rounds],
+        background: Callable[[str, Callable[[], None]], None],
         write: Callable[[Callable[[Connection], object]], object],
     ) -> None:
-        """Take over engines that are open; `background` runs what may take long, `write` a transaction of the leader."""
+        """Take over engines that are open.
+
+        `rounds` makes what asks an engine, `background` runs what may take long for the site of a name, `write` a transaction of the
+        leader.
+        """
         self._platform = platform
+        self._rounds = rounds
         self._background = background
         self._write = write
         self._guard = threading.Lock()
-        self._sites = {name: _Site(engine=engine) for name, engine in engines.items()}
+        self._sites = {name: _Site(rounds=rounds(engine)) for name, engine in engines.items()}
         for engine in engines.values():
             self._link(engine)
         self._read_s = -READ_S
         self._noted: tuple[dict[str, Capacity], dict[str, Stand]] | None = None
         self.stands: dict[str, Stand] = {}
         self.came_back: list[str] = []
-        """Sites that were opened or found again since they were last taken from here: their attempts are to be swept."""
+        """Sites that were opened or found again since they were last taken from here."""
 
     def open_engines(self) -> dict[str, Engine]:
         """Return the engines that are open, by name."""
+        return {name: rounds.engine for name, rounds in self.rounds().items()}
+
+    def rounds(self) -> dict[str, Rounds]:
+        """Return what asks each engine that is open, by its name."""
         with self._guard:
-            return {name: site.engine for name, site in self._sites.items() if site.engine is not None}
+            return {name: site.rounds for name, site in self._sites.items() if site.rounds is not None}
 
     def look(self, busy: Mapping[str, int], asked: Collection[str] = (), *, anew: bool = False) -> dict[str, Capacity]:
         """Take in the register and how every site fares, record what has changed, and return what all have.
@@ -108,10 +111,10 @@ class Floor:
             self._read_s = time.monotonic()
             self._take_in()
         for name, site in self._sites.items():
-            if site.engine is None and not site.opening and time.monotonic() >= site.next_try_s:
+            if site.rounds is None and not site.opening and time.monotonic() >= site.next_try_s:
                 site.opening = True
-                self._background(lambda name=name, site=site: self._open(name, site))  # type: ignore[misc]
-        seen = {name: site.engine.capacity() if site.engine is not None else NOTHING for name, site in self._sites.items()}
+                self._background(name, lambda name=name, site=site: self._open(name, site))  # type: ignore[misc]
+        seen = {name: site.rounds.capacity if site.rounds is not None else NOTHING for name, site in self._sites.items()}
         self.stands = {name: self._stand(name, site, busy.get(name, 0)) for name, site in self._sites.items()}
         self._note(seen)
         return seen
@@ -119,10 +122,6 @@ class Floor:
     def closed(self) -> dict[str, str]:
         """Return why a site starts nothing now, for each that does not."""
         return {name: stand.why for name, stand in self.stands.items() if not stand.is_open}
-
-    def residency(self) -> dict[str, frozenset[str]]:
-        """Return the tags that sites carry."""
-        return residency(self._platform.settings)
 
     def is_lost(self, name: str) -> bool:
         """Tell whether a site is lost now."""
@@ -137,9 +136,11 @@ class Floor:
         return name in self._sites
 
     def close(self) -> None:
-        """Let go of all engines."""
-        for engine in self.open_engines().values():
-            engine.close()
+        """Let go of all engines, each when it has answered what it was asked."""
+        for rounds in self.rounds().values():
+            rounds.close()
+        for rounds in self.rounds().values():
+            rounds.wait_closed()
 
     def _take_in(self) -> None:
         with self._platform.db.read() as connection:
@@ -148,9 +149,9 @@ class Floor:
             if name not in self._sites and one.options is not None:
                 self._sites[name] = _Site(registered=one, losses_s=self._past_losses(name))
         for name in [name for name, site in self._sites.items() if site.registered is not None and name not in register]:
-            engine = self._sites.pop(name).engine
-            if engine is not None:
-                engine.close()
+            rounds = self._sites.pop(name).rounds
+            if rounds is not None:
+                rounds.close()
         for name, site in self._sites.items():
             site.order, site.why = (register[name].order, register[name].why) if name in register else (Order.OPEN, "")
 
@@ -169,6 +170,7 @@ class Floor:
             options = sites.options_of(site.registered.engine, site.registered.options or {})
             engine = factory.site(self._platform, name, options)
             self._link(engine)
+            rounds = self._rounds(engine)
         except HeadwaterError as error:
             site.problem, site.next_try_s = error.what, time.monotonic() + site.retry_s
             site.retry_s = min(2 * site.retry_s, LONGEST_RETRY_S)
@@ -176,10 +178,11 @@ class Floor:
         else:
             with self._guard:
                 if self._sites.get(name) is site:
-                    site.engine, site.problem, site.answers_since_s = engine, "", time.monotonic()
+                    site.rounds, site.problem, site.answers_since_s = rounds, "", time.monotonic()
                     self.came_back.append(name)
+                    rounds.sweep()
                 else:
-                    engine.close()
+                    rounds.close()
         finally:
             site.opening = False
 
@@ -203,10 +206,12 @@ class Floor:
         elif site.is_lost and silent_s == 0.0:
             site.is_lost, site.answers_since_s = False, time.monotonic()
             self.came_back.append(name)
+            if site.rounds is not None:
+                site.rounds.sweep()
             self._tell("site.found", name, {})
         health = Health(
             silent_s=silent_s,
-            opened=site.engine is not None,
+            opened=site.rounds is not None and site.rounds.is_swept,
             problem=site.problem,
             losses_s=site.losses_s,
             answers_since_s=site.answers_since_s,

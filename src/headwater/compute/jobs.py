@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, String, Table, select, update
+from sqlalchemy import JSON, Column, Connection, Float, ForeignKey, Index, Integer, Select, String, Table, select, update
 from sqlalchemy.engine import Row
 
 from headwater.core import bulk, ledger
@@ -255,10 +255,22 @@ def in_states(connection: Connection, states: Collection[State], *, limit: int |
 
 def listed(connection: Connection, *, scopes: Iterable[str], limit: int = 100, state: State | None = None) -> tuple[Job, ...]:
     """Return the newest jobs within some organisations' scopes."""
-    query = select(jobs).where(within(jobs.c.organisation, scopes)).order_by(jobs.c.submitted_at.desc(), jobs.c.position)
-    if state is not None:
-        query = query.where(jobs.c.state == state)
-    return tuple(from_row(row) for row in connection.execute(query.limit(limit)))
+    return tuple(from_row(row) for row in connection.execute(_newest_first(select(jobs), scopes, state).limit(limit)))
+
+
+def newest(connection: Connection, *, scopes: Iterable[str], limit: int, state: State | None = None) -> list[str]:
+    """Return the ids of the newest jobs within some organisations' scopes."""
+    return list(connection.execute(_newest_first(select(jobs.c.id), scopes, state).limit(limit)).scalars())
+
+
+def named(connection: Connection, ids: Collection[str]) -> tuple[Job, ...]:
+    """Return the jobs with some ids, in no order; those that are not there are left out."""
+    return tuple(from_row(row) for row in connection.execute(select(jobs).where(bulk.among(connection, jobs.c.id, list(ids)))))
+
+
+def _newest_first(query: Select[Any], scopes: Iterable[str], state: State | None) -> Select[Any]:
+    query = query.where(within(jobs.c.organisation, scopes)).order_by(jobs.c.submitted_at.desc(), jobs.c.position)
+    return query if state is None else query.where(jobs.c.state == state)
 
 
 def within(column: Any, scopes: Iterable[str]) -> Any:

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from headwater.compute import deciding, jobs, pool, prediction, quotas, usage
 from headwater.compute.deciding import Decision, Heard
-from headwater.compute.floor import Floor, residency
+from headwater.compute.floor import Floor
 from headwater.compute.jobs import ON_ENGINE, Job
 from headwater.compute.live import Live
 from headwater.compute.policy_file import PolicyFile
+from headwater.compute.presence import described
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
@@ -96,7 +97,7 @@ class Judge:
         """Return what the dispatcher decides by: what each of its engines has, and what active jobs hold of it in all."""
         told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
         facts = self._facts(connection, queued, active, capacity, told, now, live=True)
-        return replace(facts, closed=floor.closed(), residency=floor.residency(), sums=sums)
+        return replace(facts, closed=floor.closed(), residency=described(self._settings.sites_file).residency, sums=sums)
 
     def decide(self, facts: Facts) -> tuple[Decision, ...]:
         """Return what becomes of each queued job, and which running ones are to stop."""
@@ -107,7 +108,7 @@ class Judge:
         active = jobs.in_states(connection, ON_ENGINE)
         facts = self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
         closed = {name: stand.why for name, stand in pool.stands_noted(connection).items() if not stand.is_open}
-        return replace(facts, closed=closed, residency=residency(self._settings))
+        return replace(facts, closed=closed, residency=described(self._settings.sites_file).residency)
 
     def _facts(
         self,

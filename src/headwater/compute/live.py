@@ -18,16 +18,21 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select
 
 from headwater.compute import jobs
-from headwater.compute.jobs import ON_ENGINE, Job, Move, State
+from headwater.compute.jobs import ENDS, ON_ENGINE, Job, Move, State
 from headwater.compute.situation import Sums
 from headwater.core import bulk
 from headwater.core.ledger import ledger_entry, ledger_head
 
 AT_ONCE = 500
 """Jobs asked for in one statement."""
+SUBMITTED = "graph.submitted"
+ENDED = frozenset(f"job.{state}" for state in ENDS)
+"""What the ledger says of a job that nothing more becomes of."""
+JOBS_OF_A_GRAPH = case((ledger_entry.c.kind == SUBMITTED, ledger_entry.c.body))
+"""The body of an entry that names jobs there; of others it is not read."""
 PLACE = (*(jobs.jobs.c[name] for name in ("submitted_at", "graph", "position", "id", "organisation", "engine")),)
 
 
@@ -56,6 +61,8 @@ class Live:
         self._queued: dict[str, Place] = {}
         self._by_owner: dict[tuple[str, str], list[Place]] = {}
         self._whole: dict[str, Job] = {}
+        self._told: set[str] = set()
+        """Jobs of which `started` has told, and whose entry in the ledger was not seen yet."""
         self._seq: int | None = None
 
     @property
@@ -65,32 +72,29 @@ class Live:
 
     def look(self, connection: Connection) -> None:
         """Take in what has changed since the last look."""
-        head = connection.execute(select(ledger_head.c.seq)).scalar_one_or_none() or 0
         if self._seq is None:
-            self._seq = head
+            self._seq = connection.execute(select(ledger_head.c.seq)).scalar_one_or_none() or 0
             self._read(connection, jobs.jobs.c.state == State.QUEUED, jobs.jobs.c.state.in_(sorted(ON_ENGINE)))
             return
-        if head == self._seq:
-            return
-        touched = list(self._touched(connection))
-        for part in _parts(touched):
-            for job in part:
-                self._drop(job)
+        touched = self._touched(connection)
+        for job in touched:
+            self._drop(job)
+        for part in _parts([job for job, is_over in touched.items() if not is_over]):
             column, of_these = jobs.jobs.c, bulk.among(connection, jobs.jobs.c.id, part)
             self._read(connection, of_these & (column.state == State.QUEUED), of_these & column.state.in_(sorted(ON_ENGINE)))
 
-    def _touched(self, connection: Connection) -> Iterable[str]:
-        """Return the jobs that entries since the last look name, each once."""
-        column, found = ledger_entry.c, dict[str, None]()
-        query = select(column.seq, column.kind, column.subject, column.body).where(column.seq > self._seq).order_by(column.seq)
+    def _touched(self, connection: Connection) -> dict[str, bool]:
+        """Return the jobs that entries since the last look name, and whether the last one says that it has ended."""
+        column, found = ledger_entry.c, dict[str, bool]()
+        query = select(column.seq, column.kind, column.subject, JOBS_OF_A_GRAPH).where(column.seq > self._seq).order_by(column.seq)
         for seq, kind, subject, body in connection.execute(query):
             self._seq = seq
-            if kind == "graph.submitted":
-                found |= dict.fromkeys(json.loads(body)["jobs"])
-            elif kind == "job.starting" and subject in self.active and json.loads(body)["attempt"] == self.active[subject].attempt:
-                continue  # told by `started`
+            if kind == SUBMITTED:
+                found |= dict.fromkeys(json.loads(body)["jobs"], False)
+            elif kind == "job.starting" and subject in self._told:
+                self._told.discard(subject)
             elif kind.startswith("job."):
-                found[subject] = None
+                found[subject] = kind in ENDED
                 if kind == "job.done":
                     self.ended_steps.add(self.active[subject].step if subject in self.active else None)
             elif kind.startswith("quota."):
@@ -170,6 +174,7 @@ class Live:
             self._drop(job.id)
             self.active[job.id] = job
             self.sums.add(job)
+            self._told.add(job.id)
             made.append(job)
         return made
 

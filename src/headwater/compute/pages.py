@@ -16,6 +16,7 @@ from headwater.compute import floor_pages, jobs, story, views
 from headwater.compute.api import found, wake, why_of
 from headwater.compute.curves import charts
 from headwater.compute.jobs import ENDS, Job, State
+from headwater.compute.listing import listing
 from headwater.compute.settlement.pages import router as settlement
 from headwater.compute.views import LogChunk
 from headwater.compute.why import WhyView
@@ -40,10 +41,8 @@ PIECE = 1 << 16
 def listed(request: Request, actor: Reader, state: Annotated[str, Query(pattern="^[a-z]*$", max_length=20)] = "") -> Response:
     platform = platform_of(request)
     wanted = State(state) if state in set(State) else None
-    with platform.db.read() as connection:
-        seen = jobs.listed(connection, scopes=actor.scopes(Permission.COMPUTE_READ), limit=LONGEST_LIST, state=wanted)
+    shown = listing(request).newest(scopes=actor.scopes(Permission.COMPUTE_READ), limit=LONGEST_LIST, state=wanted)
     now = platform.clock.now()
-    shown = [views.view(platform, job) for job in seen]
     return page(request, "compute/jobs.html", jobs=shown, states=list(State), state=wanted or "", now=now, elapsed=elapsed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -91,6 +91,8 @@ class Described:
 
     sites: Sites | None = None
     problem: str = ""
+    residency: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The tags of each site."""
 
 
 def described(path: str) -> Described:
@@ -106,9 +108,10 @@ def described(path: str) -> Described:
 @lru_cache(maxsize=4)
 def _read(path: str, _changed_ns: int) -> Described:
     try:
-        return Described(sites=sites(Path(path)))
+        told = sites(Path(path))
     except (BadFile, NotFound) as error:
         return Described(problem=str(error))
+    return Described(sites=told, residency={site.id: site.residency for site in told})
 
 
 def look(connection: Connection, stated: Sites | None, now: datetime) -> tuple[SiteNow, ...]:

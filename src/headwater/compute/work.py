@@ -163,7 +163,7 @@ class Remote(Protocol):
     """An engine that may stop answering while its jobs go on."""
 
     def silent_s(self) -> float:
-        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered."""
+        """Return for how many seconds every question to the site has failed; 0.0 where the last one was answered. It asks nothing."""
         ...
 
 
@@ -174,6 +174,22 @@ class TakesMany(Protocol):
     def submit_all(self, works: Sequence[Work]) -> Mapping[str, HeadwaterError]:
         """Start attempts, each as `submit` does, and return the errors of those that cannot be started, by key."""
         ...
+
+
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """An engine whose jobs reach a folder for checkpoints only where the engine keeps it."""
+
+    def checkpoint_root(self) -> Path:
+        """Return the folder, made if need be and named `checkpoints.ELSEWHERE`, in which each job has one. Raises Unavailable."""
+        ...
+
+
+def checkpoint_root(engine: Engine | None) -> Path | None:
+    """Return where an engine keeps its jobs' checkpoints; None where the data folder will do. Raises Unavailable."""
+    if isinstance(engine, KeepsCheckpoints):
+        return engine.checkpoint_root()
+    return None
 
 
 def handed_to(engine: Engine, works: Sequence[Work]) -> dict[str, HeadwaterError]:

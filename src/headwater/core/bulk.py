@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, any_, bindparam, insert, literal, text, update
+from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, any_, bindparam, cast, insert, literal, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 
@@ -49,7 +49,8 @@ def among(connection: Connection, column: Column[Any], values: Collection[str]) 
     """Return the condition that a text column holds one of these values, as one parameter where that is quicker."""
     if connection.dialect.name == "sqlite":
         return column.in_(list(values))
-    return column == any_(literal(list(values), ARRAY(String())))
+    listed = ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
+    return column == any_(cast(literal(f"{{{listed}}}", String()), ARRAY(String())))  # written here: the driver goes letter by letter
 
 
 def _told(connection: Connection, table: Table) -> str:
@@ -63,8 +64,6 @@ def _quoted(connection: Connection, name: str) -> str:
 def _as_json(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as JSON, each value as its column keeps it."""
     kept = {name: table.c[name].type for name in rows[0]}
-    ways = {
-        name: None if isinstance(kind, JSON) else kind.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        for name, kind in kept.items()
-    }
-    return json.dumps([{name: value if (way := ways[name]) is None else way(value) for name, value in row.items()} for row in rows])
+    found = {name: kind.dialect_impl(connection.dialect).bind_processor(connection.dialect) for name, kind in kept.items()}
+    ways = {name: way for name, way in found.items() if way is not None and not isinstance(kept[name], JSON)}
+    return json.dumps([{**row, **{name: way(row[name]) for name, way in ways.items()}} for row in rows])

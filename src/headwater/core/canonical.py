@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 from headwater.core.errors import BadInput
+
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def to_bytes(value: Any) -> bytes:
     """Return the canonical JSON bytes of a value made of dict, list, str, int, float, bool and None."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = ENCODER.encode(value)
     except (TypeError, ValueError) as error:
         raise BadInput(f"A value cannot be written as canonical JSON: {error}.", "Use plain JSON values only.") from error
     return text.encode()
+
+
+def written(text: str) -> str:
+    """Return text as a canonical JSON string."""
+    return encode_basestring(text)
 
 
 def digest(value: Any) -> str:

@@ -48,8 +48,9 @@ BUSY_MS = 30_000
 CONNECTIONS = 32
 """To SQLite that are kept once they were needed: as many threads answer requests, and opening one costs more than a query."""
 POSTGRES_ATTEMPTS = 8
-RETRY_CODES = {"40001", "40P01", "23505"}
-"""Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see."""
+RETRY_CODES = {"40001", "40P01", "23505", "0A000"}
+"""Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see; a table that changed since
+a statement was prepared, which the next attempt prepares anew."""
 AWAY_CODES = ("08", "57P", "25P03")
 """What PostgreSQL's codes begin with where it ends a session, or takes none: stopping, starting, or tired of an idle transaction."""
 
@@ -202,9 +203,17 @@ def _is_away(error: DBAPIError) -> bool:
 
 
 def _postgres_engine(url: str) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url, pool_size=8, max_overflow=8, pool_pre_ping=True, hide_parameters=True
     )  # values stay out of errors, so of logs
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+        from headwater.core.postgres import Connection as Prepared  # the driver is loaded only where it is used
+
+        return Prepared(*arguments, **options)
+
+    return engine
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:

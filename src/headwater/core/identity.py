@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Row, String, Table, Text, delete, insert, select, update
+from sqlalchemy import Column, Connection, ForeignKey, Index, Row, String, Table, Text, bindparam, delete, insert, select, update
 
 from headwater.core import ledger, limit
 from headwater.core.db import UtcTime, metadata
@@ -123,6 +124,22 @@ tokens = Table(
     Index("ix_token_person", "person"),
     Index("ix_token_made_from", "made_from"),
 )
+_SPEAKING = (
+    select(
+        *(tokens.c[name] for name in ("kind", "person", "created_at", "expires_at", "used_at", "permissions")),
+        tokens.c.organisation.label("within"),
+        people.c.name,
+        people.c.organisation,
+        grants.c.role,
+        grants.c.scope,
+        grants.c.expires_at.label("until"),
+    )
+    .join(people, people.c.id == tokens.c.person)
+    .outerjoin(grants, grants.c.person == people.c.id)
+    .where(tokens.c.hash == bindparam("hash"))
+    .order_by(grants.c.id)
+)
+"""Whom a token speaks for, with a row for each grant: one question, as every request asks it."""
 
 TokenKind = Literal["api", "session", "once"]
 
@@ -283,18 +300,30 @@ def issue_token(
 def actor_of(connection: Connection, token: str, *, now: datetime, kinds: tuple[TokenKind, ...], idle: timedelta | None = None) -> Actor:
     """Return who a token speaks for. Raises NotSignedIn for one that is unknown, expired, of another kind, or a session left idle."""
     name = token_hash(token)
-    row = connection.execute(select(tokens).where(tokens.c.hash == name)).one_or_none()
-    if row is None or row.kind not in kinds:
+    rows = connection.execute(_SPEAKING, {"hash": name}).all()
+    if not rows or rows[0].kind not in kinds:
         raise NotSignedIn("This token is not known here.", "Sign in again, or have a new one issued.")
+    row = rows[0]
     if row.expires_at <= now:
         raise NotSignedIn("This token has expired.", "Sign in again, or have a new one issued.")
     used_at = (row.used_at or row.created_at) if row.kind == "session" else None
     if used_at is not None and idle is not None and used_at + idle <= now:
         raise NotSignedIn(f"This session was not used for {idle.total_seconds() / 60:g} minutes.", "Sign in again.")
-    bound = Limit(permissions=limit.from_text(row.permissions), organisation=row.organisation)
-    actor = load_actor(connection, row.person, now=now)
-    organisation = bound.within(actor.organisation) or actor.organisation
-    return replace(actor, organisation=organisation, limit=bound, token=name, used_at=used_at)
+    bound = Limit(permissions=limit.from_text(row.permissions), organisation=row.within)
+    return Actor(
+        id=row.person,
+        name=row.name,
+        organisation=bound.within(row.organisation) or row.organisation,
+        grants=_holding(((one.role, one.scope, one.until) for one in rows if one.role), now),
+        limit=bound,
+        token=name,
+        used_at=used_at,
+    )
+
+
+def _holding(held: Iterable[Any], now: datetime) -> tuple[Grant, ...]:
+    """Return the grants (role, scope, end) that hold at a time."""
+    return tuple(Grant(role=role, scope=scope, expires_at=until) for role, scope, until in held if until is None or until > now)
 
 
 def note_use(connection: Connection, name: str, *, now: datetime) -> None:
@@ -315,8 +344,7 @@ def load_actor(connection: Connection, person: str, *, now: datetime) -> Actor:
     held = connection.execute(
         select(grants.c.role, grants.c.scope, grants.c.expires_at).where(grants.c.person == person).order_by(grants.c.id)
     )
-    live = tuple(Grant(**one._mapping) for one in held if one.expires_at is None or one.expires_at > now)
-    return Actor(id=row.id, name=row.name, organisation=row.organisation, grants=live)
+    return Actor(id=row.id, name=row.name, organisation=row.organisation, grants=_holding(held, now))
 
 
 def open_session(connection: Connection, token: str, *, now: datetime, lasts: timedelta) -> str:

@@ -8,15 +8,17 @@ entries; `verify` finds what was changed behind its back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, Text, insert, select, update
 
 from headwater.core import bulk, canonical
+from headwater.core.canonical import written
 from headwater.core.clock import to_text
 from headwater.core.db import UtcTime, metadata
 from headwater.core.errors import Broken
@@ -94,13 +96,11 @@ def extend(connection: Connection, told: Sequence[Told]) -> list[Entry]:
     seq, previous = (last.seq, last.hash) if last is not None else (0, GENESIS)
     made, rows = [], []
     for one in told:
-        seq, body, at = seq + 1, dict(one.body), to_text(one.at)
-        digest = _hash(seq=seq, at=at, kind=one.kind, actor=one.actor, subject=one.subject, body=body, previous=previous)
-        made.append(
-            Entry(seq=seq, at=one.at, kind=one.kind, actor=one.actor, subject=one.subject, body=body, previous=previous, hash=digest)
-        )
-        rows.append(asdict(made[-1]) | {"body": canonical.to_bytes(body).decode()})
-        previous = digest
+        seq, body, before = seq + 1, dict(one.body), previous
+        text, who = canonical.to_bytes(body).decode(), {"kind": one.kind, "actor": one.actor, "subject": one.subject}
+        previous = _hash(seq=seq, at=to_text(one.at), body=text, previous=before, **who)
+        made.append(Entry(seq=seq, at=one.at, body=body, previous=before, hash=previous, **who))
+        rows.append({"seq": seq, "at": one.at, **who, "body": text, "previous": before, "hash": previous})
     bulk.insert_all(connection, ledger_entry, rows)
     connection.execute(update(ledger_head).where(ledger_head.c.id == 1).values(seq=seq, hash=previous))
     return made
@@ -141,8 +141,9 @@ def verify(connection: Connection) -> Verified:
             body = json.loads(row.body)
         except ValueError as error:
             raise _broken(row.seq, "holds no readable body") from error
+        text = canonical.to_bytes(body).decode()
         if row.hash != _hash(
-            seq=row.seq, at=to_text(row.at), kind=row.kind, actor=row.actor, subject=row.subject, body=body, previous=previous
+            seq=row.seq, at=to_text(row.at), kind=row.kind, actor=row.actor, subject=row.subject, body=text, previous=previous
         ):
             raise _broken(row.seq, "was altered after it was written")
         seq, previous = row.seq, row.hash
@@ -152,8 +153,10 @@ def verify(connection: Connection) -> Verified:
     return Verified(entries=seq, head=previous)
 
 
-def _hash(**fields: Any) -> str:
-    return canonical.digest(fields)
+def _hash(*, seq: int, at: str, kind: str, actor: str, subject: str, body: str, previous: str) -> str:
+    """Return the canonical digest of an entry's fields by name, of which the body is canonical text already."""
+    told = f'"actor":{written(actor)},"at":"{at}","body":{body},"kind":{written(kind)},"previous":"{previous}"'
+    return "sha256:" + hashlib.sha256(f'{{{told},"seq":{seq},"subject":{written(subject)}}}'.encode()).hexdigest()
 
 
 def _broken(seq: int, what: str) -> Broken:

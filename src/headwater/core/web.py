@@ -75,7 +75,7 @@ class Permitted:
 
     async def __call__(self, request: Request) -> Actor:
         """Return who is asking. Raises NotSignedIn, or Refused where a role or the form's token is missing."""
-        actor = await run_in_threadpool(signed_in, request)
+        actor = await _signed_in(request)
         self.check(actor)
         if request.method not in SAFE_METHODS and bearer(request) is None:
             await check_form(request)
@@ -108,10 +108,10 @@ class Public:
         """Return who is asking, if they say so. Raises NotSignedIn for a wrong token, TooMany for a stranger in a hurry."""
         token = self._token(request)
         if token is not None:
-            return await run_in_threadpool(signed_in, request, token)
+            return await _signed_in(request, token)
         if not self.bare_token and request.method in SAFE_METHODS and session(request):
             with contextlib.suppress(NotSignedIn):  # a session that has ended is no reason to keep anyone from what is for all
-                return await run_in_threadpool(signed_in, request)
+                return await _signed_in(request)
         keep_pace(request, self.cost)
         return None
 
@@ -132,6 +132,16 @@ def keep_pace(request: Request, cost: int = 1) -> None:
     if wait_s > 0:
         what = f"More than {pace.per_minute} requests in a minute came from this address."
         raise TooMany(what, f"Try again in {wait_s:.0f} s, or sign in with a token.", wait_s=max(1, round(wait_s)))
+
+
+async def _signed_in(request: Request, token: str | None = None) -> Actor:
+    """Return who is asking. SQLite is read where we are: that takes less than the way to another thread and back, and waits for nobody."""
+    if not platform_of(request).db.is_sqlite:
+        return await run_in_threadpool(signed_in, request, token)
+    actor = _known(request, token)
+    if _is_to_be_noted(request, actor):
+        await run_in_threadpool(_note_use, request, actor)
+    return actor
 
 
 def _keep_token_pace(request: Request, actor: Actor) -> None:
@@ -228,6 +238,14 @@ def session(request: Request) -> str | None:
 
 
 def signed_in(request: Request, token: str | None = None) -> Actor:
+    """Return who is asking, by API token or session cookie, and note that a session is in use. Raises NotSignedIn, TooMany."""
+    actor = _known(request, token)
+    if _is_to_be_noted(request, actor):
+        _note_use(request, actor)
+    return actor
+
+
+def _known(request: Request, token: str | None = None) -> Actor:
     """Return who is asking, by API token or session cookie, and remember it for the page. Raises NotSignedIn, TooMany."""
     platform, token = platform_of(request), token or bearer(request)
     kinds: tuple[identity.TokenKind, ...] = ("api",) if token is not None else ("session",)
@@ -242,11 +260,18 @@ def signed_in(request: Request, token: str | None = None) -> Actor:
         keep_pace(request)  # whoever guesses tokens is a stranger
         raise
     _keep_token_pace(request, actor)
-    streams = "text/event-stream" in request.headers.get("accept", "")  # a page left open is not someone using it
-    if actor.used_at is not None and now - actor.used_at >= USE_NOTED and not streams:
-        platform.db.write(lambda connection: identity.note_use(connection, actor.token, now=now))
     request.state.actor = actor
     return actor
+
+
+def _is_to_be_noted(request: Request, actor: Actor) -> bool:
+    streams = "text/event-stream" in request.headers.get("accept", "")  # a page left open is not someone using it
+    return actor.used_at is not None and platform_of(request).clock.now() - actor.used_at >= USE_NOTED and not streams
+
+
+def _note_use(request: Request, actor: Actor) -> None:
+    platform = platform_of(request)
+    platform.db.write(lambda connection: identity.note_use(connection, actor.token, now=platform.clock.now()))
 
 
 def form_token(secret: str) -> str:

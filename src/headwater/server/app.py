@@ -18,7 +18,7 @@ from headwater import __version__
 from headwater.compute.figures import JobFigures
 from headwater.core.pace import Backoff, Pace
 from headwater.core.platform import Platform
-from headwater.server import guard, openapi, problems
+from headwater.server import branches, guard, openapi, problems
 from headwater.server.console import Pages
 from headwater.server.metrics import Metrics
 from headwater.server.oidc import people
@@ -74,9 +74,9 @@ def create_app(platform: Platform, *, dispatcher: Dispatcher | None = None) -> F
     for room in ROOMS:
         for part in ("api", "pages"):
             if _has(f"headwater.{room}.{part}"):
-                app.include_router(_router(f"headwater.{room}.{part}"))
-    app.include_router(_router("headwater.server.sign_in"))
-    app.include_router(_router("headwater.server.oidc.routes"))
+                _include(app, f"headwater.{room}.{part}")
+    _include(app, "headwater.server.sign_in")
+    _include(app, "headwater.server.oidc.routes")
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)
     openapi.install(app)
@@ -111,10 +111,11 @@ def _has(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def _router(module: str) -> APIRouter:
+def _include(app: FastAPI, module: str) -> None:
     router = import_module(module).router
     assert isinstance(router, APIRouter)
-    return router
+    for branch in branches.split(router):
+        app.include_router(branch)
 
 
 def _tag(route: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headwater.server import problems
+from headwater.server import branches, problems
 from headwater.server.metrics import Metrics
 
 LOG = structlog.get_logger()
@@ -180,12 +181,16 @@ class Answered:
         return problems.as_json(problems.of_status(405, f"{method[:20]} is not one of {headers['allow']}."), headers)
 
     def _allowed(self, path: str) -> frozenset[str]:
-        return frozenset().union(*(methods for pattern, methods in self._table if pattern.match(path)))
+        table = self._table
+        near = (*table.get(branches.branch_of(path), ()), *table.get(branches.ANY, ()))
+        return frozenset().union(*(methods for pattern, methods in near if pattern.match(path)))
 
     @cached_property
-    def _table(self) -> tuple[tuple[re.Pattern[str], frozenset[str]], ...]:
-        contexts = iter_route_contexts(self._routes.routes)
-        return tuple((context.path_regex, _methods(context.methods)) for context in contexts)
+    def _table(self) -> dict[str, list[tuple[re.Pattern[str], frozenset[str]]]]:
+        table: dict[str, list[tuple[re.Pattern[str], frozenset[str]]]] = defaultdict(list)
+        for context in iter_route_contexts(self._routes.routes):
+            table[branches.declared(str(context.path))].append((context.path_regex, _methods(context.methods)))
+        return dict(table)
 
     async def _head(self, scope: Scope, send: Send) -> None:
         """Run the GET until its headers are out, then let it see that nobody listens any more."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from engine_bench import Bench
-from tests import kubernetes_cluster, slurm
+from tests import slurm
+from tests.kubernetes_stand import Stand
 from tests.skypilot import SkyServer
 from tests.slurm import Cluster
 
+from headwater.compute import checkpoints
 from headwater.compute.engines import sandbox
 from headwater.compute.work import EngineFactory
 from headwater.core import platform, registry, settings
@@ -53,14 +56,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def kubernetes(tmp_path: Path) -> Iterator[str]:
-    """Give the settings of a platform on the test's Kubernetes, whose volume is the data folder."""
-    cluster = kubernetes_cluster.Cluster(tmp_path / "data")
-    yield cluster.settings(tmp_path / "data")
-    cluster.stop()
-
-
-@pytest.fixture
 def skypilot(tmp_path: Path) -> Iterator[str]:
     """Give the settings of a platform on the test's SkyPilot, whose bucket is the data folder."""
     (tmp_path / "data").mkdir()
@@ -75,6 +70,13 @@ def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = slurm.started(tmp_path_factory.mktemp("accounting"), accounting=True)
     yield made
     made.stop()
+
+
+def shown_to_pods(folder: Path, plugin: str) -> dict[str, str]:
+    """Put the plug-in on the volume, and give the environment by which a pod finds it: it sees its job's folder for checkpoints alone."""
+    for path in plugin.split(os.pathsep):
+        shutil.copytree(path, folder, dirs_exist_ok=True)
+    return {"PYTHONPATH": str(folder), checkpoints.VARIABLE: str(folder)}
 
 
 @pytest.fixture(
@@ -93,7 +95,7 @@ def accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Give each engine in turn: the local one with jobs shut in too, Slurm's by both of its ways, and with accounting."""
     name, way, accounts = [*request.param.split("-"), "", ""][:3]
-    data = tmp_path / "data"
+    data, environment = tmp_path / "data", {"PYTHONPATH": plugin}
     if way == "bubblewrap":
         monkeypatch.setenv("HEADWATER_ISOLATION", way)
         try:
@@ -103,7 +105,12 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
     elif name == "ray":
         data.mkdir()
         (data / settings.FILE).write_text(request.getfixturevalue("ray_nodes").settings())
-    elif name in ("kubernetes", "skypilot"):
+    elif name == "kubernetes":
+        stand: Stand = request.getfixturevalue(name)
+        environment = shown_to_pods(stand.folder / "plugin", plugin)
+        data.mkdir()
+        (data / settings.FILE).write_text(stand.settings())
+    elif name == "skypilot":
         (data / settings.FILE).write_text(request.getfixturevalue(name))
     elif way:
         cluster: Cluster = request.getfixturevalue(accounts or "cluster")
@@ -113,10 +120,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, plugin: str, monkeypat
     factory = ENGINES.get(name)
     with platform.opened(settings.load(data_folder=data, local_cpus=2, local_memory_gib=4)) as site:
         site.found()
-        made = Bench(name=name, platform=site, search_path=plugin, open=lambda: factory(site), engine=factory(site))
+        made = Bench(name=name, platform=site, environment=environment, open=lambda: factory(site), engine=factory(site))
         yield made
         made.engine.sweep(())
-        for folder in ("jobs", "platform-jobs", "slurm-jobs", "ray-jobs", "kubernetes-jobs", "skypilot-jobs"):
-            for attempt in (data / folder).glob("*/"):
-                (attempt / "go").touch()
+        for attempt in made.engine.folder("any").parent.glob("*/"):
+            (attempt / "go").touch()
         made.engine.close()

@@ -176,10 +176,10 @@ from headwater.compute.work import EngineFactory, Work
 from headwater.core import platform, settings
 from headwater.core.registry import Family
 
-name, data, task, search_path = sys.argv[1:5]
+name, data, task, environment = sys.argv[1:5]
 with platform.opened(settings.load(data_folder=data)) as site:
     engine = Family("engines", EngineFactory).get(name)(site)
-    work = Work(key="one", task=eval(task), environment={"PYTHONPATH": search_path})
+    work = Work(key="one", task=eval(task), environment=eval(environment))
     with ThreadPoolExecutor(8) as callers:
         list(callers.map(lambda _: engine.submit(work), range(8)))
     print("submitted", flush=True)
@@ -191,10 +191,10 @@ def test_an_attempt_outlives_its_server_or_is_lost_and_never_starts_twice(bench:
     work = bench.work("one", "wait")
     data = bench.platform.settings.data_folder
     server = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SERVER), bench.name, str(data), repr(dict(work.task or {})), bench.search_path],
+        [sys.executable, "-c", textwrap.dedent(SERVER), bench.name, str(data), repr(dict(work.task or {})), repr(dict(bench.environment))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([bench.search_path, os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([bench.environment["PYTHONPATH"], os.environ.get("PYTHONPATH", "")])},
     )
     assert server.stdout is not None
     assert server.stdin is not None

@@ -20,7 +20,7 @@ def narrow(site: Platform, plugin: str) -> Iterator[Bench]:
     def opened() -> InsideEngine:
         return InsideEngine(site, root=site.settings.data_folder / "platform-jobs", threads=1)
 
-    made = Bench(name="platform", platform=site, search_path=plugin, open=opened, engine=opened())
+    made = Bench(name="platform", platform=site, environment={"PYTHONPATH": plugin}, open=opened, engine=opened())
     yield made
     made.engine.close()
 

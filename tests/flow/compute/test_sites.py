@@ -141,7 +141,7 @@ def test_jobs_leave_a_lost_site_and_end_once_though_they_go_on_there(site: Platf
     until(site, graph, lambda all_: all_["a"].state is State.RUNNING)
     until(site, pinned, lambda all_: all_["b"].state is State.RUNNING)
     time.sleep(0.5)
-    dispatcher.floor._sites["near"] = type(dispatcher.floor._sites["far"])(engine=near)
+    dispatcher.floor._sites["near"] = type(dispatcher.floor._sites["far"])(rounds=dispatcher._going_round(near))
     far.cut_s = time.monotonic()
     found = ended(site, graph)["a"]
     assert (found.state, found.engine, found.moves, found.attempt) == (State.DONE, "near", 1, 2)

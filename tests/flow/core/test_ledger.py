@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from headwater.core import ledger
+from headwater.core import canonical, ledger
 from headwater.core.errors import Broken, HeadwaterError
 from headwater.core.platform import Platform
 
@@ -83,9 +83,8 @@ def test_a_rewritten_entry_with_a_fresh_hash_breaks_the_one_after_it(any_site: P
     fill(any_site, 12)
     with any_site.db.read() as connection:
         one = next(entry for entry in ledger.entries(connection) if entry.seq == 6)
-    forged = ledger._hash(
-        seq=6, at=ledger.to_text(one.at), kind=one.kind, actor="mallory", subject=one.subject, body=dict(one.body), previous=one.previous
-    )
+    fields = {"seq": 6, "at": ledger.to_text(one.at), "kind": one.kind, "actor": "mallory", "subject": one.subject}
+    forged = canonical.digest(fields | {"body": dict(one.body), "previous": one.previous})
     tamper(any_site, f"update ledger_entry set actor = 'mallory', hash = '{forged}' where seq = 6")
     with pytest.raises(Broken, match="entry 7 does not follow"):
         check(any_site)

@@ -15,7 +15,8 @@ import pytest
 
 from headwater.core import evidence, ledger, platform, settings, statement
 from headwater.core.platform import Platform
-from tests import kubernetes_cluster, ray_cluster, slurm
+from tests import ray_cluster, slurm
+from tests.kubernetes_stand import Stand
 
 STEPS = ["prepare", "train", "compress", "deploy", "evaluate", "file", "publish", "serve"]
 
@@ -164,14 +165,10 @@ def test_the_same_file_runs_on_ray_and_makes_the_same_bytes(first: Ran, ray_node
     assert ran.result["models"][0]["answered"] == first.result["models"][0]["answered"]
 
 
-def test_the_same_file_runs_on_kubernetes_and_makes_the_same_bytes(first: Ran, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    cluster = kubernetes_cluster.Cluster(data)
-    try:
-        (data / settings.FILE).write_text(cluster.settings(data))
-        ran = headwater(tmp_path, "run", "recipes/credit/project.yaml", "--engine", "kubernetes")
-    finally:
-        cluster.stop()
+def test_the_same_file_runs_on_kubernetes_and_makes_the_same_bytes(first: Ran, kubernetes: Stand, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / settings.FILE).write_text(kubernetes.settings())
+    ran = headwater(tmp_path, "run", "recipes/credit/project.yaml", "--engine", "kubernetes")
     assert ran.status == 0, ran.said
     assert {name for name, job in ran.jobs.items() if "engine 'kubernetes' had" in job["place"]} >= {"prepare", "train", "evaluate"}
     for step in ("prepare", "train"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import threading
 import time
@@ -71,6 +73,25 @@ def test_a_second_head_on_the_same_connection_has_no_more_time_than_the_first(po
         connection.sendall(b"GET /health HT")
         _, took_s = until_closed(connection)
     assert took_s < 5
+
+
+@pytest.mark.parametrize("size", [1 << 20, 70_000], ids=["one header without an end", "whole"])
+def test_a_head_that_grows_too_large_is_refused(port: int, size: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        with contextlib.suppress(OSError):  # the server may close before it has read all
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * size + (b"" if size > 1 << 19 else b"\r\n\r\n"))
+        connection.settimeout(10)
+        told = b""
+        with contextlib.suppress(ConnectionResetError):
+            told = connection.recv(65536)
+    assert not told or told.startswith(b"HTTP/1.1 400"), told
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        told, _ = until_closed(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"404"]
 
 
 def test_a_body_that_trickles_is_answered_408_and_one_that_flows_is_taken(port: int, token: Token) -> None:

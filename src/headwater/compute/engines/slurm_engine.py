@@ -24,6 +24,7 @@ from pathlib import Path
 
 import structlog
 
+from headwater.compute import checkpoints
 from headwater.compute.engines import attempt, slurm_arrays, slurm_turns, slurm_users
 from headwater.compute.engines.doorbell import Doorbell
 from headwater.compute.engines.local import GRACE_S, job_environment, step_command
@@ -108,6 +109,14 @@ class SlurmEngine:
         """Return an attempt's folder. Raises BadInput for a key that is no plain name."""
         return self._root / attempt.check_name(key, "key of an attempt")
 
+    def checkpoint_root(self) -> Path:
+        """Return the folder, on the file system of the nodes, that holds a folder for each job's checkpoints."""
+        root = self._root / checkpoints.ELSEWHERE
+        attempt.make(root)
+        if self._users:
+            root.chmod(0o711)
+        return root
+
     def submit(self, work: Work) -> None:
         """Hand an attempt to Slurm, once: a second call for its key does nothing.
 
@@ -160,6 +169,8 @@ class SlurmEngine:
             attempt.write_json(folder / "work.json", self._told(folder, work, argv, dict(asked.gres)), flush=flush)
             if asked.user:
                 slurm_users.give(folder, asked.user)
+                if kept := work.environment.get(checkpoints.VARIABLE):
+                    slurm_users.hand_over(Path(kept), asked.user)
         except HeadwaterError:
             attempt.remove(folder)
             raise

@@ -28,6 +28,7 @@ import numpy as np
 from headwater.core.kernels import INNER, OPTIONS
 
 F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
 SOURCES = ("scheduler/state.py", "scheduler/*_kernel.py", "twin/*_kernel.py")
 """What decides compiled code: the kernels, and the tables and constants that they share."""
 
@@ -40,8 +41,8 @@ class Columns:
     """A table whose columns are at hand: finding one is a look-up, where a record array makes a view each time."""
 
     def __init__(self, rows: Any) -> None:
-        self._rows = rows
-        vars(self).update({name: rows[name] for name in rows.dtype.names})
+        self._rows, plain = rows, np.asarray(rows)
+        vars(self).update({name: plain[name] for name in plain.dtype.names or ()})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -61,7 +62,7 @@ class Entry:
         if not _interpreting.get():
             return jitted(self.function)(*arguments)
         with np.errstate(all="ignore"):
-            return self.function(*map(_at_hand, arguments))
+            return self.function(*map(at_hand, arguments))
 
 
 def compiled(function: F) -> F:
@@ -153,7 +154,10 @@ def _bare(value: Any) -> Any:
     return value.function if isinstance(value, Entry) else value
 
 
-def _at_hand(argument: Any) -> Any:
+def at_hand(argument: T) -> T:
+    """Return tables, and tuples of tables, with their columns at hand; what already is so comes back as it is."""
     if isinstance(argument, np.recarray):
-        return Columns(argument)
-    return type(argument)(*map(_at_hand, argument)) if isinstance(argument, tuple) and hasattr(argument, "_fields") else argument
+        return cast(T, Columns(argument))
+    if isinstance(argument, tuple) and hasattr(argument, "_fields"):
+        return cast(T, cast(Any, type(argument))(*map(at_hand, argument)))
+    return argument

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.compute.scheduler.compiled import at_hand
 from headwater.compute.scheduler.policy import Policy, check_figures
 from headwater.compute.scheduler.shapes import NodeShare, QueueShape, Request, SiteShape
 from headwater.compute.scheduler.snapshot import lay_out, snapshot
@@ -54,6 +55,7 @@ def decide(
     Raises BadInput for a site or queue that is not listed, and for more units running on a site than it has.
     """
     state, _, out = decided(requests, sites, policy, now_s, queues)
+    state = at_hand(state)
     names, site_names, queue_names = [r.name for r in requests], [s.name for s in sites], ["all", *(q.name for q in queues)]
     table, rows = Explainer(state, names, sites, queue_names), out.rows[: int(out.length[0])]
     told = zip(rows.job.tolist(), rows.site.tolist(), rows.action.tolist(), strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.compute.scheduler.compiled import Columns
+from headwater.compute.scheduler.compiled import at_hand
 from headwater.compute.scheduler.matching import ALLOWED, FORBIDS
 from headwater.compute.scheduler.shapes import SiteShape, in_order
 from headwater.compute.scheduler.speeds import BASES
@@ -210,8 +210,8 @@ class Explainer:
 
     def __init__(self, state: State, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> None:
         """`jobs`, `sites` and `queues` are the names behind the rows of the state's tables."""
-        self.state, self.jobs, self.sites, self.queues = state, jobs, sites, queues
-        self.rows: Any = Columns(state.jobs)
+        self.state, self.jobs, self.sites, self.queues = at_hand(state), jobs, sites, queues
+        self.rows: Any = self.state.jobs
         self._rooms: dict[tuple[int, int, int], Room] = {}
 
     def explain(self, row: int) -> Reason:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,8 +15,14 @@ from headwater.core import output
 from headwater.core.options import Data
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
     from headwater.compute.settlement.records import Total
 
+T = TypeVar("T")
 usage = typer.Typer()
 app = typer.Typer(no_args_is_help=True, help="What sites are owed: rate cards, statements, reconciliation, disputes, vouchers, budgets.")
 rates = typer.Typer(no_args_is_help=True, help="What sites charge.")
@@ -41,6 +48,24 @@ USED = {
     "energy_kwh": "kWh known",
     "charge": "CNY",
 }
+
+
+def _done(data: Path | None, work: Callable[[Connection, str, datetime], T]) -> T:
+    """Do what an administrator asked for now, in one transaction, and return what came of it."""
+    from headwater.core import platform, settings
+
+    with platform.opened(settings.load(data_folder=data)) as opened:
+        administrator, now = opened.found(), opened.clock.now()
+        return opened.db.write(lambda connection: work(connection, administrator, now))
+
+
+@contextmanager
+def _reading(data: Path | None) -> Iterator[Connection]:
+    """Give a connection to read with."""
+    from headwater.core import platform, settings
+
+    with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
+        yield connection
 
 
 @usage.command("usage")
@@ -87,12 +112,9 @@ def rates_set(site: Site, file: Existing, data: Data = None) -> None:
     from headwater.compute.catalogue import problems
     from headwater.compute.settlement import ratecards
     from headwater.compute.settlement.ratecards import Card
-    from headwater.core import platform, settings
 
     card = problems.checked(Card, problems.read_toml(file), file)
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        made = opened.db.write(lambda connection: ratecards.put(connection, site, card, actor=administrator, at=now))
+    made = _done(data, lambda connection, actor, now: ratecards.put(connection, site, card, actor=actor, at=now))
     output.record(_card(made))
 
 
@@ -100,9 +122,8 @@ def rates_set(site: Site, file: Existing, data: Data = None) -> None:
 def rates_listed(data: Data = None) -> None:
     """List every rate card, by site and version."""
     from headwater.compute.settlement import ratecards
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
+    with _reading(data) as connection:
         every = ratecards.listed(connection)
     output.rows([_card(one) for one in every], empty="No rate cards: use is metered and not charged.")
 
@@ -214,14 +235,14 @@ def voucher_issued(
 ) -> None:
     """Issue a voucher and print its code, which is shown this once."""
     from headwater.compute.settlement import vouchers
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        end = now + timedelta(days=days)
-        made, code = opened.db.write(
-            lambda connection: vouchers.issue(connection, organisation, fen, expires_at=end, reason=reason, actor=administrator, at=now)
-        )
+    lasts = timedelta(days=days)
+    made, code = _done(
+        data,
+        lambda connection, actor, now: vouchers.issue(
+            connection, organisation, fen, expires_at=now + lasts, reason=reason, actor=actor, at=now
+        ),
+    )
     output.record({"code": code, "organisation": made.organisation, "fen": made.fen, "expires_at": made.expires_at})
 
 
@@ -232,12 +253,9 @@ def voucher_redeemed(
 ) -> None:
     """Add a voucher to its organisation's budget, once."""
     from headwater.compute.settlement import vouchers
-    from headwater.core import platform, settings
 
     given = sys.stdin.readline() if code == "-" else code
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        made = opened.db.write(lambda connection: vouchers.redeem(connection, given, actor=administrator, at=now))
+    made = _done(data, lambda connection, actor, now: vouchers.redeem(connection, given, actor=actor, at=now))
     output.record({"organisation": made.organisation, "fen": made.fen, "state": str(made.state), "period": made.period})
 
 
@@ -245,9 +263,8 @@ def voucher_redeemed(
 def vouchers_listed(data: Data = None) -> None:
     """List vouchers, newest first; a voucher's id is the SHA-256 of its code."""
     from headwater.compute.settlement import vouchers
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
+    with _reading(data) as connection:
         every = [asdict(one) | {"state": str(one.state)} for one in vouchers.listed(connection)]
     columns = {"organisation": "organisation", "fen": "fen", "state": "state", "expires_at": "expires", "period": "for", "reason": "reason"}
     output.rows(every, columns=columns, empty="No vouchers: headwater settle voucher issue …")
@@ -257,22 +274,18 @@ def vouchers_listed(data: Data = None) -> None:
 def budget_set(organisation: Organisation, period: Period, fen: Fen, data: Data = None) -> None:
     """Set what an organisation, with all below it, may be charged in a period; once it is spent its queued jobs wait."""
     from headwater.compute.settlement import budgets
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        made = opened.db.write(lambda connection: budgets.put(connection, organisation, period, fen, actor=administrator, at=now))
-        with opened.db.read() as connection:
-            output.record(_standing(budgets.standing(connection, made)))
+    made = _done(data, lambda connection, actor, now: budgets.put(connection, organisation, period, fen, actor=actor, at=now))
+    with _reading(data) as connection:
+        output.record(_standing(budgets.standing(connection, made)))
 
 
 @budget.command("list")
 def budgets_listed(data: Data = None) -> None:
     """List budgets and what is spent of each."""
     from headwater.compute.settlement import budgets
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
+    with _reading(data) as connection:
         every = [_standing(budgets.standing(connection, one)) for one in budgets.listed(connection)]
     output.rows(every, empty="No budgets: every organisation may use what its quota allows.")
 
@@ -281,11 +294,8 @@ def budgets_listed(data: Data = None) -> None:
 def budget_removed(organisation: Organisation, period: Period, data: Data = None) -> None:
     """Remove a budget; its organisation is then not limited in that period."""
     from headwater.compute.settlement import budgets
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        opened.db.write(lambda connection: budgets.remove(connection, organisation, period, actor=administrator, at=now))
+    _done(data, lambda connection, actor, now: budgets.remove(connection, organisation, period, actor=actor, at=now))
     output.record({"organisation": organisation, "period": period, "budget": "removed"})
 
 
@@ -304,11 +314,8 @@ def dispute_opened(
 ) -> None:
     """Dispute a line of usage."""
     from headwater.compute.settlement import disputes
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        made = opened.db.write(lambda connection: disputes.open_dispute(connection, site, attempt, claim, actor=administrator, at=now))
+    made = _done(data, lambda connection, actor, now: disputes.open_dispute(connection, site, attempt, claim, actor=actor, at=now))
     output.record(_dispute(made))
 
 
@@ -320,11 +327,9 @@ def dispute_answered(
 ) -> None:
     """Answer a dispute."""
     from headwater.compute.settlement import disputes
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        output.record(_dispute(opened.db.write(lambda connection: disputes.answer(connection, name, answer, actor=administrator, at=now))))
+    made = _done(data, lambda connection, actor, now: disputes.answer(connection, name, answer, actor=actor, at=now))
+    output.record(_dispute(made))
 
 
 @dispute.command("settle")
@@ -336,11 +341,8 @@ def dispute_settled(
 ) -> None:
     """Settle a dispute by an adjustment, which counts in the period of today."""
     from headwater.compute.settlement import disputes
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened:
-        administrator, now = opened.found(), opened.clock.now()
-        made = opened.db.write(lambda connection: disputes.settle(connection, name, adjustment, settlement, actor=administrator, at=now))
+    made = _done(data, lambda connection, actor, now: disputes.settle(connection, name, adjustment, settlement, actor=actor, at=now))
     output.record(_dispute(made))
 
 
@@ -348,9 +350,8 @@ def dispute_settled(
 def disputes_listed(data: Data = None) -> None:
     """List disputes, those not settled first."""
     from headwater.compute.settlement import disputes
-    from headwater.core import platform, settings
 
-    with platform.opened(settings.load(data_folder=data)) as opened, opened.db.read() as connection:
+    with _reading(data) as connection:
         output.rows([_dispute(one) for one in disputes.listed(connection)], empty="No line of usage is disputed.")
 
 
