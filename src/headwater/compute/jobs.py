@@ -317,10 +317,11 @@ def move_all(connection: Connection, wanted: Sequence[Move], *, at: datetime) ->
     for one in wanted:
         if one.to not in MOVES.get(one.job.state, frozenset()):
             raise Conflict(f"Job {one.job.id} is {one.job.state} and cannot become {one.to}.", "Look at it again.")
-    fresh = _unmoved(connection, [one.job for one in wanted])
+    known = {one.job.id: {"state": one.job.state, "attempt": one.job.attempt} for one in wanted}
+    fresh: set[str] = set()
+    for rows in _alike([_changed(one, at) for one in wanted]):
+        fresh |= bulk.update_seen(connection, jobs, "id", rows, {row["id"]: known[row["id"]] for row in rows})
     made = [one for one in wanted if one.job.id in fresh]
-    for rows in _alike([_changed(one, at) for one in made]):
-        bulk.update_all(connection, jobs, "id", rows)
     if made:
         ledger.extend(connection, [_told(one, at) for one in made])
     if ended := [one for one in made if one.to in ENDS]:
@@ -333,14 +334,6 @@ def note_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     query = select(jobs.c.id).where(bulk.among(connection, jobs.c.id, [row["id"] for row in rows]), jobs.c.state == State.QUEUED)
     queued = set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars()) if rows else set()
     bulk.update_all(connection, jobs, "id", [row for row in rows if row["id"] in queued])
-
-
-def _unmoved(connection: Connection, known: Sequence[Job]) -> frozenset[str]:
-    """Return those jobs that are still in the state and attempt in which they were read, held until the transaction ends."""
-    column, states = jobs.c, {job.id: (job.state, job.attempt) for job in known}
-    query = select(column.id, column.state, column.attempt).where(bulk.among(connection, column.id, list(states)))
-    found = connection.execute(query.order_by(column.id).with_for_update())
-    return frozenset(row.id for row in found if (row.state, row.attempt) == states[row.id])
 
 
 def _changed(one: Move, at: datetime) -> dict[str, Any]:

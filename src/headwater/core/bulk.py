@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, any_, bindparam, cast, insert, literal, text, update
+from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, any_, bindparam, cast, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 
@@ -33,16 +33,43 @@ def update_all(connection: Connection, table: Table, key: str, rows: Sequence[Ma
     """Set columns of the rows with these keys; all rows name the same columns, the key among them."""
     if not rows:
         return
-    names = list(rows[0])
     if connection.dialect.name == "sqlite":
+        names = list(rows[0])
         bound = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
         statement = update(table).where(table.c[key] == bound[key]).values({name: bound[name] for name in names if name != key})
         connection.execute(statement, [{f"new_{name}": row[name] for name in names} for row in rows])
         return
+    connection.execute(text(_updating(connection, table, key, rows)), {"rows": _as_json(connection, table, rows)})
+
+
+def update_seen(
+    connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]], seen: Mapping[str, Mapping[str, Any]]
+) -> frozenset[str]:
+    """Set columns as `update_all` does, of those rows that still hold what was seen in them, and return their keys.
+
+    `seen` names, by key, the same columns for each row, and what they held.
+    """
+    if not rows:
+        return frozenset()
+    names = list(next(iter(seen.values())))
+    if connection.dialect.name == "sqlite":
+        query = select(table.c[key], *(table.c[name] for name in names)).where(among(connection, table.c[key], list(seen)))
+        same = {row[0] for row in connection.execute(query) if all(row[place] == seen[row[0]][name] for place, name in enumerate(names, 1))}
+        update_all(connection, table, key, [row for row in rows if row[key] in same])
+        return frozenset(same)
+    own, columns = _quoted(connection, table.name), [_quoted(connection, name) for name in (key, *names)]
+    here = ", ".join(f"{own}.{column}" for column in columns)
+    before = _told(connection, table).replace(":rows", ":seen")
+    still = f"({here}) IN (SELECT {', '.join(columns)} FROM {before})"  # noqa: S608 - names of our own tables
+    told = f"{_updating(connection, table, key, rows)} AND {still} RETURNING {own}.{columns[0]}"
+    were = _as_json(connection, table, [{key: name, **held} for name, held in seen.items()])
+    return frozenset(connection.execute(text(told), {"rows": _as_json(connection, table, rows), "seen": were}).scalars())
+
+
+def _updating(connection: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
     own, by = _quoted(connection, table.name), _quoted(connection, key)
-    changes = ", ".join(f"{column} = told.{column}" for name in names if name != key and (column := _quoted(connection, name)))
-    told = f"UPDATE {own} SET {changes} FROM {_told(connection, table)} WHERE {own}.{by} = told.{by}"  # noqa: S608 - names of our own tables
-    connection.execute(text(told), {"rows": _as_json(connection, table, rows)})
+    changes = ", ".join(f"{column} = told.{column}" for name in rows[0] if name != key and (column := _quoted(connection, name)))
+    return f"UPDATE {own} SET {changes} FROM {_told(connection, table)} WHERE {own}.{by} = told.{by}"  # noqa: S608 - names of our own tables
 
 
 def among(connection: Connection, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:

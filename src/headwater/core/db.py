@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, String, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from headwater.core import clock
@@ -51,6 +51,8 @@ POSTGRES_ATTEMPTS = 8
 RETRY_CODES = {"40001", "40P01", "23505", "0A000"}
 """Serialisation failure; deadlock; a row that another transaction made first, which the next attempt will see; a table that changed since
 a statement was prepared, which the next attempt prepares anew."""
+RESTS_S = 1.0
+"""After how long a connection to PostgreSQL is asked whether it is still there before it is used again."""
 AWAY_CODES = ("08", "57P", "25P03")
 """What PostgreSQL's codes begin with where it ends a session, or takes none: stopping, starting, or tired of an idle transaction."""
 
@@ -203,15 +205,26 @@ def _is_away(error: DBAPIError) -> bool:
 
 
 def _postgres_engine(url: str) -> Engine:
-    engine = create_engine(
-        url, pool_size=8, max_overflow=8, pool_pre_ping=True, hide_parameters=True
-    )  # values stay out of errors, so of logs
+    engine = create_engine(url, pool_size=8, max_overflow=8, hide_parameters=True)  # values stay out of errors, so of logs
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         from headwater.core.postgres import Connection as Prepared  # the driver is loaded only where it is used
 
         return Prepared(*arguments, **options)
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_connection: Any, record: Any) -> None:
+        record.info["rests_since_s"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _look(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("rests_since_s", time.monotonic()) < RESTS_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError("the connection was closed while it rested") from error  # the pool makes another
 
     return engine
 
