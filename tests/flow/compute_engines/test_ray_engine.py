@@ -170,9 +170,12 @@ def test_a_job_that_is_stopped_in_ray_was_cancelled(engine: RayEngine, ray_nodes
     assert (seen.phase, seen.reason) == (Phase.FAILED, Reason.CANCELLED)
 
 
-def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_id(engine: RayEngine) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_id(engine: RayEngine, has_begun: bool) -> None:
     work = shell("once", 'echo ran >> "$HOME/../ran.txt"; sleep 1')
     engine.submit(work)
+    if has_begun:
+        begun(engine, "once")
     (engine.folder("once") / "ray.json").unlink()  # as if the server had died between Ray's answer and this note
     engine.submit(work)
     assert ended(engine, "once").phase is Phase.SUCCEEDED

@@ -155,9 +155,12 @@ def test_a_machine_that_the_cloud_takes_back_is_lost(engine: SkyEngine, server: 
     assert (seen.phase, seen.reason) == (Phase.LOST, Reason.NODE_LOST)
 
 
-def test_a_launch_that_the_server_did_not_live_to_note_is_found_again(engine: SkyEngine) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_launch_that_the_server_did_not_live_to_note_is_found_again(engine: SkyEngine, has_begun: bool) -> None:
     work = shell("once", 'echo ran >> "$HOME/../ran.txt"; sleep 1')
     engine.submit(work)
+    if has_begun:
+        begun(engine, "once")
     (engine.folder("once") / "skypilot.json").unlink()  # as if the server had died between the answer and this note
     engine.submit(work)
     assert ended(engine, "once").phase is Phase.SUCCEEDED

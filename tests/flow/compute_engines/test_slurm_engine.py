@@ -96,15 +96,20 @@ def test_a_preempted_job_is_lost_for_that_reason_and_may_be_tried_again(engine: 
     assert [(one.phase, one.reason) for one in seen] == [(Phase.LOST, Reason.PREEMPTED)]
 
 
-def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_name(engine: SlurmEngine, cluster: Cluster) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_submission_that_the_server_did_not_live_to_note_is_found_by_its_name(
+    engine: SlurmEngine, cluster: Cluster, tmp_path: Path, has_begun: bool
+) -> None:
     work = shell("once", 'echo ran >> "$HOME/../ran.txt"; sleep 1')
     engine.submit(work)
+    if has_begun:
+        begun(engine, "once")
     (engine.folder("once") / "slurm.json").unlink()  # as if the server had died between Slurm's answer and this note
-    if (engine.folder("once") / "runner.json").exists():
-        pytest.skip("the job began before the note could be taken away")
-    engine.submit(work)
-    assert ended(engine, "once").phase is Phase.SUCCEEDED
+    again = opened(cluster, tmp_path)
+    again.submit(work)
+    assert ended(again, "once").phase is Phase.SUCCEEDED
     assert (engine.folder("once").parent / "ran.txt").read_text() == "ran\n"
+    again.close()
 
 
 SAVED_S = 7.0

@@ -192,7 +192,7 @@ class RayEngine:
         if ended is not None and ended.phase is not Phase.LOST:
             return ended
         if not (folder / "ray.json").exists():
-            return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
+            return self._unnoted(folder) if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
         job = self._job(key)
         if job is None:
             return ended or attempt.RUNNING
@@ -201,6 +201,14 @@ class RayEngine:
             self._press(folder, job)
             return attempt.RUNNING
         return self._ended(key, job, ended)
+
+    def _unnoted(self, folder: Path) -> Observation:
+        """Return where an attempt is that has begun and was not noted as handed in: a server may have died before it could."""
+        try:
+            return attempt.RUNNING if self._found_again(folder) else attempt.LOST
+        except Unavailable as error:
+            log.warning("ray.unavailable", engine=self.name, error=str(error))
+            return attempt.RUNNING
 
     def _ended(self, key: str, job: RayJob, told: Observation | None) -> Observation:
         """Return what became of a job that Ray says has ended, or has forgotten."""

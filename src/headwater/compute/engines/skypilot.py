@@ -164,7 +164,7 @@ class SkyEngine:
         folder = self.folder(key)
         told = attempt.observed(folder)
         if not (folder / NOTE).exists():
-            return told or (attempt.LOST if (folder / "runner.json").exists() else attempt.UNKNOWN)
+            return told or self._unnoted(key)
         looked_s, last = self._looked.get(key, (-math.inf, attempt.RUNNING))
         if told is None and time.monotonic() - looked_s < LOOK_S:
             return last
@@ -177,6 +177,21 @@ class SkyEngine:
             self._away_s, seen = time.monotonic(), attempt.RUNNING
         self._looked[key] = time.monotonic(), seen
         return seen
+
+    def _unnoted(self, key: str) -> Observation:
+        """Return where an attempt is of whose launch nothing was noted: it may have begun before a server that died could do so."""
+        folder = self.folder(key)
+        if not (folder / "runner.json").exists():
+            return attempt.UNKNOWN
+        try:
+            earlier = self._client.launches(self._cluster(key)) if (folder / "intent.json").exists() else ()
+        except HeadwaterError as error:
+            log.warning("skypilot.unavailable", error=str(error))
+            return attempt.RUNNING
+        if not earlier:
+            return attempt.LOST
+        attempt.write_json(folder / NOTE, {"request": earlier[-1]})
+        return attempt.RUNNING
 
     def _asked_after(self, key: str) -> Observation:
         """Return where an attempt is by its launch, its machine and the machine's job."""

@@ -294,7 +294,7 @@ class SlurmEngine:
             return ended
         known = self._places.job_of(key)
         if known is None:
-            return attempt.LOST if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
+            return self._unnoted(folder) if (folder / "runner.json").exists() else ended or attempt.UNKNOWN
         job = self._view.job(*known)
         if job is None:
             return ended or attempt.RUNNING
@@ -303,6 +303,14 @@ class SlurmEngine:
         elif job.state in ACTIVE:
             return self._waits_in_vain(key, job) or self._press(folder, job)
         return self._ended(key, job, ended)
+
+    def _unnoted(self, folder: Path) -> Observation:
+        """Return where an attempt is that has begun, of whose job no number was noted: a server may have died before it could."""
+        try:
+            return attempt.RUNNING if self._found_again(folder) else attempt.LOST
+        except Unavailable as error:
+            log.warning("slurm.unavailable", engine=self.name, error=str(error))
+            return attempt.RUNNING
 
     def _waits_in_vain(self, key: str, job: SlurmJob) -> Observation | None:
         """End a job that Slurm will never start, and return that; None for any other.
