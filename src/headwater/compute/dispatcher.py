@@ -271,16 +271,21 @@ class Dispatcher:
     def _react(self, job: Job, seen: Observation) -> None:
         """Do what follows from where an attempt is. For the thread that observed it."""
         if seen.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.LOST):
+            self._cancelled.discard(job.key)
             self._in_background(job, lambda job: self._attempts.end(job, seen))
         elif seen.phase is Phase.UNKNOWN and job.state is State.RUNNING:
             self._in_background(job, lambda job: self._attempts.end(job, Observation(phase=Phase.LOST, reason=Reason.NODE_LOST)))
         elif (job.cancel_asked_by or job.preempted_for) and job.key not in self._cancelled:
-            self._cancelled.add(job.key)
-            self._in_background(job, lambda job: self.engines[job.engine].cancel(job.key))
+            self._in_background(job, self._cancel)
         elif seen.phase is Phase.UNKNOWN:
             self._workers.take([job], self._attempts.launch)
         elif job.state is State.STARTING:
             self._attempts.change(job, State.RUNNING, reason=why(job))
+
+    def _cancel(self, job: Job) -> None:
+        """Have an attempt's engine end it, once the engine has taken that in; until then it is told again."""
+        self.engines[job.engine].cancel(job.key)
+        self._cancelled.add(job.key)
 
     def _reused(self, job: Job) -> bool:
         """End a queued job by an equal one that finished before and still holds; tell whether the job left the queue."""

@@ -13,8 +13,11 @@ import pytest
 
 from headwater.compute import jobs
 from headwater.compute.dispatcher import Dispatcher
+from headwater.compute.engines.local import LocalEngine
 from headwater.compute.jobs import State
+from headwater.compute.work import Capacity
 from headwater.core import evidence, ledger, platform, settings
+from headwater.core.errors import Unavailable
 from headwater.core.platform import Platform
 from headwater.core.statement import LINEAGE
 from tests.flow.compute.graphs import command, ended, graph_of, submit, until
@@ -113,6 +116,30 @@ def test_cancelling_ends_a_running_job_and_skips_what_needs_it(running: Platform
     running.db.write(lambda connection: jobs.ask_cancel(connection, f"{graph}.long", actor="tester", at=running.clock.now()))
     seen = ended(running, graph, within_s=20)
     assert (seen["long"].state, seen["after"].state) == (State.CANCELLED, State.SKIPPED)
+
+
+class Reluctant(LocalEngine):
+    """A local engine that cannot be told to end anything at first, as where its disk is full."""
+
+    refused = 0
+
+    def cancel(self, key: str) -> None:
+        if self.refused < 2:
+            self.refused += 1
+            raise Unavailable("The job's folder cannot be written.", "Free some space.")
+        super().cancel(key)
+
+
+def test_an_engine_that_could_not_be_told_to_end_a_job_is_told_again(site: Platform, tmp_path: Path) -> None:
+    engine = Reluctant(root=tmp_path / "local", store=site.store, capacity=Capacity(cpus=2, memory_gib=2))
+    dispatcher = Dispatcher(site, {"local": engine})
+    dispatcher.start()
+    graph = submit(site, {"long": command("sleep", "60")})
+    until(site, graph, lambda seen: seen["long"].state is State.RUNNING)
+    site.db.write(lambda connection: jobs.ask_cancel(connection, f"{graph}.long", actor="tester", at=site.clock.now()))
+    assert ended(site, graph, within_s=20)["long"].state is State.CANCELLED
+    assert engine.refused == 2
+    dispatcher.stop()
 
 
 def test_a_job_that_could_never_fit_fails_at_once_with_the_figures(running: Platform) -> None:
