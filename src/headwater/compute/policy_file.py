@@ -6,6 +6,7 @@ is refused, because nothing was read before it.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import structlog
@@ -32,11 +33,12 @@ def load_for_live(name_or_path: str) -> Policy:
 
 
 class PolicyFile:
-    """One setting `policy`, read. `current` looks whether the file has changed."""
+    """One setting `policy`, read. `current` looks whether the file has changed. Safe for several threads."""
 
     def __init__(self, name_or_path: str) -> None:
         """Read the policy. Raises NotFound, BadPolicy, BadInput as `load_for_live` does."""
         self._named = name_or_path
+        self._guard = threading.Lock()
         self._seen = self._stamp()
         self._policy = load_for_live(name_or_path)
         self.problem = ""
@@ -44,10 +46,14 @@ class PolicyFile:
 
     def current(self) -> Policy:
         """Return the policy that decides now."""
-        stamp = self._stamp()
-        if stamp == self._seen:
+        with self._guard:  # who asks while another reads waits for what is read
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self._seen = stamp
+                self._read()
             return self._policy
-        self._seen = stamp
+
+    def _read(self) -> None:
         try:
             self._policy = load_for_live(self._named)
         except (HeadwaterError, OSError, UnicodeDecodeError) as error:
@@ -56,7 +62,6 @@ class PolicyFile:
         else:
             self.problem = ""
             log.info("policy.read", policy=self._policy.name)
-        return self._policy
 
     def _stamp(self) -> tuple[int, int, int] | None:
         if self._named in shipped_names():
