@@ -331,9 +331,7 @@ def move_all(connection: Connection, wanted: Sequence[Move], *, at: datetime) ->
 
 def note_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Set columns that say why queued jobs wait, with no entry in the ledger; each row names its `id`. What has moved on stays as it is."""
-    query = select(jobs.c.id).where(bulk.among(connection, jobs.c.id, [row["id"] for row in rows]), jobs.c.state == State.QUEUED)
-    queued = set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars()) if rows else set()
-    bulk.update_all(connection, jobs, "id", [row for row in rows if row["id"] in queued])
+    bulk.update_seen(connection, jobs, "id", rows, {row["id"]: {"state": State.QUEUED} for row in rows})
 
 
 def _changed(one: Move, at: datetime) -> dict[str, Any]:

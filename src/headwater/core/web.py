@@ -135,10 +135,12 @@ def keep_pace(request: Request, cost: int = 1) -> None:
 
 
 async def _signed_in(request: Request, token: str | None = None) -> Actor:
-    """Return who is asking. SQLite is read where we are: that takes less than the way to another thread and back, and waits for nobody."""
-    if not platform_of(request).db.is_sqlite:
-        return await run_in_threadpool(signed_in, request, token)
-    actor = _known(request, token)
+    """Return who is asking, by API token or session cookie, and note that a session is in use. Raises NotSignedIn, TooMany.
+
+    SQLite is read where we are: that takes less than the way to another thread and back, and waits for nobody.
+    """
+    here = platform_of(request).db.is_sqlite
+    actor = _known(request, token) if here else await run_in_threadpool(_known, request, token)
     if _is_to_be_noted(request, actor):
         await run_in_threadpool(_note_use, request, actor)
     return actor
@@ -235,14 +237,6 @@ def bearer(request: Request) -> str | None:
 def session(request: Request) -> str | None:
     """Return the session token of the request's cookie, or None."""
     return request.cookies.get(SESSION_COOKIE) or None
-
-
-def signed_in(request: Request, token: str | None = None) -> Actor:
-    """Return who is asking, by API token or session cookie, and note that a session is in use. Raises NotSignedIn, TooMany."""
-    actor = _known(request, token)
-    if _is_to_be_noted(request, actor):
-        _note_use(request, actor)
-    return actor
 
 
 def _known(request: Request, token: str | None = None) -> Actor:

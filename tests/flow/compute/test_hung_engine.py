@@ -15,19 +15,11 @@ from headwater.compute.engines.slurm_client import TIMEOUT_S
 from headwater.compute.jobs import State
 from headwater.core import ledger, platform, settings
 from headwater.core.platform import Platform
-from tests import slurm
 from tests.flow.compute.graphs import command, ended, graph_of, submit, until
 from tests.slurm import Cluster
 
 USUAL_S = TIMEOUT_S / 2
 """Far more than a job of this machine takes, and less than a question to a server that hangs."""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = slurm.started(tmp_path_factory.mktemp("slurm"))
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -15,16 +15,8 @@ from headwater.compute.jobs import Job, NewJob, Spec, State
 from headwater.core import identity, platform, settings
 from headwater.core.platform import Platform
 from headwater.core.steps import Resources
-from tests import slurm
 from tests.flow.compute.graphs import ended
 from tests.slurm import Cluster
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = slurm.started(tmp_path_factory.mktemp("slurm"))
-    yield made
-    made.stop()
 
 
 @pytest.fixture
