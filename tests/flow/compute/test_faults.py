@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -34,7 +35,9 @@ SEED = 20261126
 KILLS = 30
 BETWEEN_S = 2.0
 JOBS = 1000
-A_GRAPH = 50
+A_GRAPH = 25
+AT_FIRST = 10
+"""Graphs that are handed in before the first kill; of the others one before each, so that there is work whenever something dies."""
 TURNS = ("local", "main", "local", "urgent", "local")
 LAST_END_S = 240.0
 LOCAL, SLURM = Resources(cpus=1, memory_gib=0.05), Resources(cpus=12, memory_gib=0.05)
@@ -123,20 +126,16 @@ class Scene:
         return [(server if server.address else server.ready()).stop() for server in self.servers]
 
 
-def submitted(site: Platform, diary: Path) -> set[str]:
-    """Hand in all jobs, those of the engines mixed, each noting the key of its attempt in a diary; return their ids."""
-    script = f'basename "$HW_ATTEMPT" >> {diary}; sleep 0.1'
+def submit(site: Platform, diary: Path, graph: str) -> set[str]:
+    """Hand in a graph of jobs, those of the engines mixed, each noting the key of its attempt in a diary; return their ids."""
+    script = f'basename "$HW_ATTEMPT" >> {diary}; sleep 0.5'
     specs = {engine: Spec(argv=("sh", "-c", script), params={}, inputs={}, resources=asked) for engine, asked in ASKS.items()}
-    ids = []
-    for number in range(JOBS // A_GRAPH):
-        graph = f"g{number}"
-        new = [
-            NewJob(id=f"{graph}.j{place}", name=f"j{place}", spec=specs[engine], engine=engine)
-            for place, engine in zip(range(A_GRAPH), itertools.cycle(TURNS))
-        ]
-        site.db.write(lambda c, g=graph, n=new: jobs.submit(c, g, n, organisation="city", actor=SYSTEM, at=site.clock.now()))  # type: ignore[misc]
-        ids += [one.id for one in new]
-    return set(ids)
+    turns = zip(range(A_GRAPH), itertools.cycle(TURNS))
+    new = [NewJob(id=f"{graph}.j{place}", name=f"j{place}", spec=specs[engine], engine=engine) for place, engine in turns]
+    while True:
+        with contextlib.suppress(Unavailable):  # the database was just killed
+            site.db.write(lambda c: jobs.submit(c, graph, new, organisation="city", actor=SYSTEM, at=site.clock.now()))
+            return {one.id for one in new}
 
 
 def counted(site: Platform) -> Counter[str]:
@@ -146,6 +145,14 @@ def counted(site: Platform) -> Counter[str]:
             return Counter(dict(connection.execute(select(jobs.jobs.c.state, func.count()).group_by(jobs.jobs.c.state)).tuples().all()))
     except Unavailable:
         return Counter()
+
+
+def nothing_lies_in(cluster: Cluster) -> bool:
+    """Tell whether Slurm's queue is empty soon: a node tells of a job's end after the job has told."""
+    last_s = time.monotonic() + 30
+    while (lies := cluster.command("squeue", "-h")) and time.monotonic() < last_s:
+        time.sleep(0.5)
+    return not lies
 
 
 def test_a_thousand_jobs_end_once_each_while_all_that_runs_them_is_killed_again_and_again(
@@ -164,8 +171,10 @@ def test_a_thousand_jobs_end_once_each_while_all_that_runs_them_is_killed_again_
         site.found()
         scene = Scene(data, options, cluster, database)
         try:
-            ids = submitted(site, diary)
+            graphs = (f"g{number}" for number in range(JOBS // A_GRAPH))
+            ids = {job for graph in itertools.islice(graphs, AT_FIRST) for job in submit(site, diary, graph)}
             for _ in range(KILLS):
+                ids |= submit(site, diary, next(graphs))
                 time.sleep(scene.chance.uniform(0, 2 * BETWEEN_S))
                 scene.kill_one()
                 scene.tend()
@@ -192,13 +201,14 @@ def test_a_thousand_jobs_end_once_each_while_all_that_runs_them_is_killed_again_
 
         assert {job.state for job in everything.values()} == {State.DONE}
         assert everything.keys() == ids
+        assert len(ids) == JOBS
         assert ends == dict.fromkeys(ids, 1)
         assert set(starts.values()) == {1}
         assert [key for key, count in keys.items() if count > 1] == [], "no attempt started twice"
         assert {job.key for job in everything.values()} <= keys.keys(), "the attempt that ended well did its work"
         assert statuses == [0, 0]
         assert sum(scene.killed.values()) == KILLS
-        assert cluster.command("squeue", "-h") == ""
+        assert nothing_lies_in(cluster)
         assert processes_of(data) == []
         for name in ASKS:
             engine = ENGINES.get(name)(site)

@@ -9,6 +9,7 @@ import pytest
 from slurm_jobs import begun, ended, is_shared, opened, shell, until
 from tests.slurm import Cluster
 
+from headwater.compute.engines import slurm_arrays
 from headwater.compute.engines.slurm_commands import CommandClient
 from headwater.compute.engines.slurm_engine import SlurmEngine
 from headwater.compute.work import Phase, Reason
@@ -30,8 +31,9 @@ def engine(request: pytest.FixtureRequest, accounting: Cluster, tmp_path: Path, 
 def test_time_and_memory_are_what_slurm_accounts(engine: SlurmEngine, accounting: Cluster) -> None:
     engine.submit(shell("busy", f'exec python3 -c "{BUSY}"', memory_gib=0.5))
     seen = ended(engine, "busy")
-    told = accounting.command("sacct", "-n", "-P", "-X", "--format=JobName,ElapsedRaw,State")
-    elapsed_s = [line.split("|")[1] for line in told.splitlines() if line.split("|")[0].endswith("-busy")][-1]
+    number = slurm_arrays.number_in(engine.folder("busy"))
+    assert number is not None
+    elapsed_s = accounting.command("sacct", "-n", "-P", "-X", "-j", number, "--format=ElapsedRaw")  # its list of all jobs may lack the last
     assert seen.phase is Phase.SUCCEEDED
     assert seen.usage.wall_s == float(elapsed_s)
     assert seen.usage.cpu_s is not None

@@ -127,6 +127,28 @@ def test_a_sweep_ends_the_elements_that_nobody_knows_and_leaves_no_array_behind(
     assert list((tmp_path / "jobs" / ".arrays").iterdir()) == []
 
 
+def test_slurm_is_told_to_run_nothing_again(engine: SlurmEngine, cluster: Cluster) -> None:
+    engine.submit(shell("alone", "exec sleep 60"))
+    engine.submit_all([shell(f"part-{index}", "exec sleep 60", cpus=2.0) for index in range(2)])
+    shown = cluster.command("scontrol", "-o", "show", "job").splitlines()
+    assert {line.split("Requeue=")[1].split()[0] for line in shown if "JobState=RUNNING" in line or "JobState=PENDING" in line} == {"0"}
+
+
+def test_a_sweep_ends_an_element_that_an_operator_has_slurm_run_again(engine: SlurmEngine, cluster: Cluster, tmp_path: Path) -> None:
+    engine.submit_all(on_whole_nodes("sleep 2.5", "sleep 2.5"))
+    begun(engine, "turn-1")
+    again = f"{number_of(tmp_path)}_1"
+    cluster.command("scontrol", "update", f"jobid={again}", "requeue=1")
+    assert {ended(engine, f"turn-{index}").phase for index in range(2)} == {Phase.SUCCEEDED}
+    last_s = time.monotonic() + 30
+    while waiting(cluster, again) != [again]:
+        assert time.monotonic() < last_s
+        cluster.command("scontrol", "requeuehold", again)
+        time.sleep(0.2)
+    assert engine.sweep(()) == []
+    assert waiting(cluster, again) == []
+
+
 def test_what_slurm_refuses_in_an_array_is_refused_for_each_and_the_rest_runs(engine: SlurmEngine) -> None:
     wide = [shell(f"wide-{number}", "true", accelerators={"ascend910b": 64}) for number in range(2)]
     refused = engine.submit_all([*wide, shell("fits", "true")])

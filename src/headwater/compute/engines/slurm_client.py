@@ -49,7 +49,7 @@ class Submission:
 class SlurmJob:
     """One job, or one element of an array, as the controller sees it: `state` in Slurm's own capitals.
 
-    slurmrestd 22.05 does not heed `requeue: false`: a job that Slurm starts a second time was preempted too.
+    One that Slurm starts a second time, which it is told not to do, was preempted too.
     """
 
     id: str

@@ -416,6 +416,8 @@ class SlurmEngine:
                 if self._places.take(key):  # one that has begun in an array ends by its runner: the element may be another's by now
                     self._cancel(job)
                 ended.add(key)
+            if job.state == "PENDING" and held.get(job.name, {}).get(job.id) and not keys:
+                self._cancel(job)  # Slurm was made to run it again, and there is nothing left to run
         for name, number in arrays.items():
             self._give_back(name, number)
         slurm_arrays.clear(self._root, {job.name for job in active})

@@ -17,6 +17,9 @@ from headwater.core.errors import BadInput, Unavailable
 WITHOUT_BRACKETS = str.maketrans("", "", "[]")
 """slurmrestd takes no brackets in a path, and reads a range of elements without them."""
 
+HEEDS_REQUEUE = (0, 0, 39)
+"""Earlier versions of the API take `requeue: false` and do not heed it; they heed sbatch's own `no_requeue`, which they do not document."""
+
 
 class RestClient:
     """Slurm through slurmrestd, over a unix socket or HTTP, with a JSON Web Token where a file for it is named."""
@@ -30,6 +33,7 @@ class RestClient:
         self._http = httpx.Client(base_url=base, transport=transport, timeout=TIMEOUT_S, trust_env=False)
         self._document = self._call("GET", "/openapi/v3")
         self._root = _newest(self._document, url)
+        self._is_old = _version(self._root) < HEEDS_REQUEUE
         self._fields = _job_fields(self._document, f"{self._root}/job/submit")
 
     def submit(self, asked: Submission) -> str:
@@ -44,7 +48,7 @@ class RestClient:
             "memory_per_node": asked.memory_mib,
             "time_limit": asked.minutes,
             "requeue": False,
-        }
+        } | ({"no_requeue": True} if self._is_old else {})
         job |= {name: value for name, value in (("partition", asked.partition), ("account", asked.account)) if value}
         if asked.elements:
             job["array"] = indices(asked)
@@ -128,14 +132,16 @@ class RestClient:
 
 def _newest(document: Mapping[str, Any], where: str) -> str:
     """Return the path prefix of the newest version that the server has, such as `/slurm/v0.0.38`."""
-    found = {
-        match[1]: match[0].removesuffix("/job/submit")
-        for path in document["paths"]
-        if (match := re.fullmatch(r"/slurm/v([\d.]+)/job/submit", path))
-    }
+    submits = (re.fullmatch(r"(/slurm/v[\d.]+)/job/submit", path) for path in document["paths"])
+    found = [one[1] for one in submits if one]
     if not found:
         raise Unavailable("This slurmrestd serves no job submission.", "Start it with its openapi/slurmctld plug-in.", where=where)
-    return found[max(found, key=lambda version: tuple(map(int, version.split("."))))]
+    return max(found, key=_version)
+
+
+def _version(root: str) -> tuple[int, ...]:
+    """Return the version in a path prefix, such as (0, 0, 38)."""
+    return tuple(map(int, root.rpartition("/v")[2].split(".")))
 
 
 def _job_fields(document: Mapping[str, Any], path: str) -> dict[str, Any]:
