@@ -61,7 +61,7 @@ def drawn(found: Sequence[SiteNow], links: Sequence[Link] = ()) -> Map:
     located = [site for site in found if _degrees(site.facts) is not None]
     rest = [site for site in found if _degrees(site.facts) is None]
     spots = _spread(_projected(located))
-    top = HEIGHT if located else MARGIN
+    top = HEIGHT + RADIUS if located else MARGIN  # clear of one that was moved down to the edge
     a_row = int((WIDTH - 2 * MARGIN) // ROW) + 1
     below = [(MARGIN + (number % a_row) * ROW, top + (number // a_row) * ROW) for number in range(len(rest))]
     places = [_place(site, spot, located=True) for site, spot in zip(located, spots, strict=True)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headwater.compute import holding
@@ -83,6 +83,7 @@ def moved(site: Site, latitude: float, longitude: float, number: int) -> Site:
 
 
 @settings(max_examples=40, deadline=None)
+@example([None, (39.9, 116.4), (43.0, 76.0), (30.5, 76.0), (30.0, 76.0)])  # one is moved down to the edge, above the row
 @given(st.lists(st.tuples(st.floats(18, 53), st.floats(74, 134)) | st.none() | st.just((39.9, 116.4)), max_size=50))
 def test_no_two_sites_overlap_on_the_map_and_all_lie_on_it(places: list[tuple[float, float] | None]) -> None:
     base = CAPITAL["beijing-haidian"]
