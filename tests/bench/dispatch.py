@@ -111,16 +111,12 @@ class Admitting(Dispatcher):
         with self.platform.db.read() as connection:
             self.live.look(connection)
             queued = self.judge.window(connection, self.live, now=self.platform.clock.now())
-        active = tuple(self.live.active.values())
         capacity = self.floor.look({}, {job.engine for job in queued})
         decided_s = time.perf_counter()
-        with self.platform.db.read() as connection:
-            facts = self.judge.decided_by(
-                connection, queued, active, capacity, self.floor, sums=self.live.sums, now=self.platform.clock.now()
-            )
+        facts = self.judge.decided_by(queued, self.live, capacity, self.floor, now=self.platform.clock.now())
         made = self.judge.decide(facts)
         self.decisions_s.append(time.perf_counter() - decided_s)
-        self._carry_out({job.id: job for job in (*queued, *active)}, made, active, capacity)
+        self._carry_out(facts, made)
         self.passes_s.append(time.perf_counter() - began_s)
         return self.started - before
 

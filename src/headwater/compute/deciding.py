@@ -32,7 +32,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What is to become of a job now, and why. `unblocks` is for one that waits; `other` the job that one is stopped for."""
+    """What is to become of a job now, and why. `unblocks` is for one that waits; `other` the job that one is stopped for.
+
+    One that waits and of which nobody is to be told has an empty `reason`.
+    """
 
     job: str
     verdict: Verdict
@@ -66,7 +69,7 @@ def decisions(facts: Facts, heard: Heard = unheard) -> tuple[Decision, ...]:
     together = groups(facts)
     for group in together:
         given = situation(facts, group)
-        planned = plan(given)
+        planned = plan(given, facts.wordless)
         heard(given, planned)
         fresh = _checked(facts, planned)
         made += fresh
@@ -143,7 +146,10 @@ def _checked(facts: Facts, planned: Plan) -> list[Decision]:
             made.append(_start(job, action.site.partition("/")[0], action.reason, room))
     made += [Decision(job=one.job, verdict=Verdict.NEVER, code=one.code, reason=one.why) for one in planned.never]
     waiting = [reason for reason in planned.waiting if known[reason.job].state is State.QUEUED]
-    return made + [_wait(known[reason.job], reason, room, first=place == 0) for place, reason in enumerate(waiting)]
+    return made + [
+        _unspoken(reason) if reason.code in facts.wordless else _wait(known[reason.job], reason, room, first=place == 0)
+        for place, reason in enumerate(waiting)
+    ]
 
 
 class Room:
@@ -183,6 +189,10 @@ def _start(job: Job, site: str, reason: Reason, room: Room) -> Decision:
     how = {"started": "first in its queue", "backfilled": "it delays none that is promised a start"}.get(reason.code, reason.why)
     room.take(site, job)
     return Decision(job=job.id, verdict=Verdict.START, code=reason.code, reason=f"{there}; {how}", site=site)
+
+
+def _unspoken(reason: Reason) -> Decision:
+    return Decision(job=reason.job, verdict=Verdict.WAIT, code=reason.code, reason="")
 
 
 def _wait(job: Job, reason: Reason, room: Room, *, first: bool) -> Decision:

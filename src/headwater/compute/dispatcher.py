@@ -30,11 +30,12 @@ from headwater.compute.engines.home import home_of
 from headwater.compute.figures import Times
 from headwater.compute.floor import Floor
 from headwater.compute.jobs import ANYWHERE, ON_ENGINE, Job, Move, State
-from headwater.compute.judging import WINDOW, Judge
+from headwater.compute.judging import Judge
 from headwater.compute.leadership import Leadership
 from headwater.compute.live import Live
 from headwater.compute.rounds import UNHEARD_OF, Rounds, Workers
 from headwater.compute.sites import ENGINES
+from headwater.compute.situation import Facts
 from headwater.compute.work import Capacity, Engine, Observation, Phase, Reason, TakesMany
 from headwater.core.errors import Conflict, NotFound, Unavailable
 from headwater.core.identity import SYSTEM
@@ -167,19 +168,16 @@ class Dispatcher:
         self._attend(active)
         self._observe(active, free)
         if fresh := self._not_reused(queued):
-            self._admit(fresh, active, capacity)
+            self._admit(fresh, capacity)
         return bool(active or queued)
 
-    def _admit(self, queued: Sequence[Job], active: Sequence[Job], capacity: Mapping[str, Capacity]) -> None:
+    def _admit(self, queued: Sequence[Job], capacity: Mapping[str, Capacity]) -> None:
         """Have the policy decide on queued jobs, and do what it says."""
         began = time.perf_counter()
-        with self.platform.db.read() as connection:
-            facts = self.judge.decided_by(
-                connection, queued, active, capacity, self.floor, sums=self.live.sums, now=self.platform.clock.now()
-            )
+        facts = self.judge.decided_by(queued, self.live, capacity, self.floor, now=self.platform.clock.now())
         made = self.judge.decide(facts)
         self.decided.note(time.perf_counter() - began)
-        self._carry_out({job.id: job for job in (*queued, *active)}, made, active, capacity)
+        self._carry_out(facts, made)
 
     def _not_reused(self, queued: Sequence[Job]) -> tuple[Job, ...]:
         """End what equal jobs have done before, and return the rest. One is compared again only when a job of its step has ended."""
@@ -305,21 +303,19 @@ class Dispatcher:
             job, State.REUSED, reason=reason, reuse_key=key, reused_from=earlier.id, result=result, place=earlier.place
         )
 
-    def _carry_out(
-        self, known: Mapping[str, Job], decisions: Sequence[Decision], active: Sequence[Job], capacity: Mapping[str, Capacity]
-    ) -> None:
+    def _carry_out(self, facts: Facts, decisions: Sequence[Decision]) -> None:
         """Record all decisions of a turn in one transaction, then start and stop what they say."""
-        untold = deciding.ROUTINE if self.live.count > WINDOW else frozenset[str]()
+        known = {job.id: job for job in (*facts.queued, *facts.active)}
         news = [
             one
             for one in decisions
-            if one.verdict is not Verdict.WAIT or (one.code not in untold and (known[one.job].decision or {}).get("code") != one.code)
+            if one.verdict is not Verdict.WAIT or (one.reason and (known[one.job].decision or {}).get("code") != one.code)
         ]
         if not news:
             return
 
         def record(connection: Connection) -> tuple[list[Move], list[dict[str, Any]]]:
-            now, held, policy = self.platform.clock.now(), devices_held(active), self.judge.policy.name
+            now, held, policy = self.platform.clock.now(), devices_held(facts.active), facts.policy.name
             moves, noted = [], []
             for one in news:
                 job = known[one.job]
@@ -333,7 +329,7 @@ class Dispatcher:
                     values = {"error": error, "decision": _told(one, policy)}
                     moves.append(Move(job=job, to=State.FAILED, actor=SYSTEM, reason=one.reason, values=values))
                 else:
-                    devices = allot(job.spec.resources.accelerators, capacity[one.site], held[one.site])
+                    devices = allot(job.spec.resources.accelerators, facts.capacity[one.site], held[one.site])
                     held[one.site].append(devices)
                     moves.append(self._start(connection, job, one, devices, policy))
             moved = jobs.move_all(connection, moves, at=now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -19,8 +18,9 @@ from headwater.compute.presence import described
 from headwater.compute.quotas import Quota
 from headwater.compute.scheduler.policy import Policy
 from headwater.compute.scheduler.prediction import History, RunTime, history_of
+from headwater.compute.scheduler.why import NO_CODES
 from headwater.compute.settlement import budgets
-from headwater.compute.situation import INSIDE, Facts, Sums
+from headwater.compute.situation import INSIDE, Facts
 from headwater.compute.work import Capacity
 from headwater.core.settings import Settings
 
@@ -37,6 +37,7 @@ class Judge:
         """Read the policy. Raises NotFound or BadPolicy where it cannot be read."""
         self._settings = settings
         self.file = PolicyFile(settings.policy)
+        self._decides = self.policy
         self._heard = heard
         self._history = History()
         self._quotas: tuple[Quota, ...] = ()
@@ -52,18 +53,22 @@ class Judge:
         return self.file.current()
 
     def window(self, connection: Connection, live: Live, *, now: datetime) -> tuple[Job, ...]:
-        """Return the queued jobs to decide about now.
+        """Return the queued jobs to decide about now, and learn what is decided by.
 
         Where more wait than are looked at, organisations that cannot start anything by their quotas or budgets are left out for now.
         """
         if live.quotas_changed:
             self._quotas, live.quotas_changed = quotas.listed(connection), False
         policy, spent = self.policy, self._spent_now(connection, now)
+        self._decides = policy  # the decision is by what was learned for it, even where its file changes in between
+        self._learn_use(connection, policy, now)
+        if policy.estimates.source == "history":
+            self._learn_run_times(connection)
         if policy.order.by == "fifo" and policy.backfill.kind == "none" and policy.preemption.when == "never":
             return live.oldest(connection, self._strict_window, last=lambda owner: budgets.barred(owner, spent) is not None)
         if live.count <= WINDOW:
             return live.oldest(connection, WINDOW)
-        units, used = live.sums.by_organisation(), self.used(connection, now)
+        units, used = live.sums.by_organisation(), self._used(policy, now)
         weights = {one.organisation: one.weight for one in self._quotas}
         full = quotas.rooms(self._quotas, units)
         return live.window(
@@ -83,21 +88,24 @@ class Judge:
         """Take in how many of those looked at were started: where all were, more may start next time, so more are looked at."""
         self._strict_window = min(2 * self._strict_window, WINDOW) if 0 < of <= started else STRICT_WINDOW
 
-    def decided_by(
-        self,
-        connection: Connection,
-        queued: Sequence[Job],
-        active: Sequence[Job],
-        capacity: Mapping[str, Capacity],
-        floor: Floor,
-        *,
-        sums: Sums,
-        now: datetime,
-    ) -> Facts:
-        """Return what the dispatcher decides by: what each of its engines has, and what active jobs hold of it in all."""
-        told = self.expected(connection, (*queued, *active)) if self.policy.estimates.source == "history" else {}
-        facts = self._facts(connection, queued, active, capacity, told, now, live=True)
-        return replace(facts, closed=floor.closed(), residency=described(self._settings.sites_file).residency, sums=sums)
+    def decided_by(self, queued: Sequence[Job], live: Live, capacity: Mapping[str, Capacity], floor: Floor, *, now: datetime) -> Facts:
+        """Return what the dispatcher decides by: what each of its engines has, what active jobs hold, and what `window` has learned."""
+        active, policy = tuple(live.active.values()), self._decides
+        return Facts(
+            now=now,
+            queued=queued,
+            active=active,
+            capacity=capacity,
+            quotas=self._quotas,
+            policy=policy,
+            expected=self._predicted((*queued, *active)) if policy.estimates.source == "history" else {},
+            used=self._used(policy, now),
+            closed=floor.closed(),
+            residency=described(self._settings.sites_file).residency,
+            spent=self._spent,
+            sums=live.sums,
+            wordless=deciding.ROUTINE if live.count > WINDOW else NO_CODES,
+        )
 
     def decide(self, facts: Facts) -> tuple[Decision, ...]:
         """Return what becomes of each queued job, and which running ones are to stop."""
@@ -105,48 +113,45 @@ class Judge:
 
     def facts(self, connection: Connection, *, queued: Sequence[Job], now: datetime) -> Facts:
         """Return what is decided by for those who ask why: what runs and what there is as recorded, run times whatever the policy reads."""
-        active = jobs.in_states(connection, ON_ENGINE)
-        facts = self._facts(connection, queued, active, pool.noted(connection), self.expected(connection, (*queued, *active)), now)
-        closed = {name: stand.why for name, stand in pool.stands_noted(connection).items() if not stand.is_open}
-        return replace(facts, closed=closed, residency=described(self._settings.sites_file).residency)
-
-    def _facts(
-        self,
-        connection: Connection,
-        queued: Sequence[Job],
-        active: Sequence[Job],
-        capacity: Mapping[str, Capacity],
-        expected: Mapping[str, RunTime],
-        now: datetime,
-        *,
-        live: bool = False,
-    ) -> Facts:
+        active, policy = jobs.in_states(connection, ON_ENGINE), self.policy
+        self._learn_use(connection, policy, now)
         return Facts(
             now=now,
             queued=queued,
             active=active,
-            capacity=capacity,
-            quotas=self._quotas if live else quotas.listed(connection),
-            policy=self.policy,
-            expected=expected,
-            used=self.used(connection, now),
-            spent=self._spent_now(connection, now) if live else budgets.spent(connection, now),
+            capacity=pool.noted(connection),
+            quotas=quotas.listed(connection),
+            policy=policy,
+            expected=self.expected(connection, (*queued, *active)),
+            used=self._used(policy, now),
+            closed={name: stand.why for name, stand in pool.stands_noted(connection).items() if not stand.is_open},
+            residency=described(self._settings.sites_file).residency,
+            spent=budgets.spent(connection, now),
         )
 
-    def used(self, connection: Connection, now: datetime) -> dict[str, float]:
-        """Return what organisations have used of late, where the policy shares by it."""
-        policy = self.policy
+    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, RunTime]:
+        """Return the run times to expect of some jobs, by job."""
+        self._learn_run_times(connection)
+        return self._predicted(asked)
+
+    def _learn_use(self, connection: Connection, policy: Policy, now: datetime) -> None:
+        """Look at what was used of late where a policy shares by it; that holds for ten seconds."""
+        if policy.order.by == "fair_share" and time.monotonic() > self._looked_s + LEARN_AGAIN_S:
+            half_life_s = policy.fair_share.half_life_s
+            self._recent, self._looked_s = usage.recent(connection, now=now, half_life_s=half_life_s), time.monotonic()
+
+    def _used(self, policy: Policy, now: datetime) -> dict[str, float]:
+        """Return what organisations have used of late, where a policy shares by it."""
         if policy.order.by != "fair_share":
             return {}
-        half_life_s = policy.fair_share.half_life_s
-        if time.monotonic() > self._looked_s + LEARN_AGAIN_S:
-            self._recent, self._looked_s = usage.recent(connection, now=now, half_life_s=half_life_s), time.monotonic()
-        return usage.decayed(self._recent, now=now, half_life_s=half_life_s, outside=INSIDE)
+        return usage.decayed(self._recent, now=now, half_life_s=policy.fair_share.half_life_s, outside=INSIDE)
 
-    def expected(self, connection: Connection, asked: Sequence[Job]) -> dict[str, RunTime]:
-        """Return the run times to expect of some jobs, by job; what was learned lasts ten seconds."""
+    def _learn_run_times(self, connection: Connection) -> None:
+        """Look at how long earlier jobs ran; that holds for ten seconds."""
         if time.monotonic() > self._learned_s + LEARN_AGAIN_S:
             self._history, self._learned_s = history_of(prediction.past(connection)), time.monotonic()
+
+    def _predicted(self, asked: Sequence[Job]) -> dict[str, RunTime]:
         history = self._history
         found = {job.id: prediction.predicted(history, job) for job in asked}
         return {job: one for job, one in found.items() if one is not None}

@@ -18,7 +18,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, Row, case, select
 
 from headwater.compute import jobs
 from headwater.compute.jobs import ENDS, ON_ENGINE, Job, Move, State
@@ -28,6 +28,8 @@ from headwater.core.ledger import ledger_entry, ledger_head
 
 AT_ONCE = 500
 """Jobs asked for in one statement."""
+ENTRIES_AT_ONCE = 1000
+"""Entries of the ledger asked for in one statement."""
 SUBMITTED = "graph.submitted"
 ENDED = frozenset(f"job.{state}" for state in ENDS)
 """What the ledger says of a job that nothing more becomes of."""
@@ -85,9 +87,8 @@ class Live:
 
     def _touched(self, connection: Connection) -> dict[str, bool]:
         """Return the jobs that entries since the last look name, and whether the last one says that it has ended."""
-        column, found = ledger_entry.c, dict[str, bool]()
-        query = select(column.seq, column.kind, column.subject, JOBS_OF_A_GRAPH).where(column.seq > self._seq).order_by(column.seq)
-        for seq, kind, subject, body in connection.execute(query):
+        found = dict[str, bool]()
+        for seq, kind, subject, body in self._entries(connection):
             self._seq = seq
             if kind == SUBMITTED:
                 found |= dict.fromkeys(json.loads(body)["jobs"], False)
@@ -100,6 +101,20 @@ class Live:
             elif kind.startswith("quota."):
                 self.quotas_changed = True
         return found
+
+    def _entries(self, connection: Connection) -> Iterator[Row[int, str, str, Any]]:
+        """Give the entries since the last look.
+
+        Without a limit PostgreSQL reads the whole ledger for the last few: of a table that has just grown it has no statistics.
+        """
+        column, after = ledger_entry.c, self._seq
+        query = select(column.seq, column.kind, column.subject, JOBS_OF_A_GRAPH).order_by(column.seq).limit(ENTRIES_AT_ONCE)
+        while True:
+            rows = connection.execute(query.where(column.seq > after)).all()
+            yield from rows
+            if len(rows) < ENTRIES_AT_ONCE:
+                return
+            after = rows[-1].seq
 
     def _read(self, connection: Connection, queued: Any, active: Any) -> None:
         for row in connection.execute(select(*PLACE).where(queued).order_by(*PLACE[:3])):

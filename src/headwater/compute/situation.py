@@ -21,6 +21,7 @@ from headwater.compute.scheduler.decide import Plan, decide
 from headwater.compute.scheduler.policy import Policy, load
 from headwater.compute.scheduler.prediction import RunTime
 from headwater.compute.scheduler.shapes import ANYTHING, Needs, QueueShape, Request, SiteShape
+from headwater.compute.scheduler.why import NO_CODES
 from headwater.compute.usage import lineage
 from headwater.compute.work import Capacity
 
@@ -129,6 +130,8 @@ class Facts:
     """What those wait for whose organisation has spent its budget, by organisation."""
     sums: Sums | None = None
     """What active jobs hold in all, where that is counted as they come and go."""
+    wordless: frozenset[str] = NO_CODES
+    """Codes of jobs that wait whose reasons nobody reads: they are given without words."""
 
     def all_held(self) -> Sums:
         """Return what active jobs hold in all."""
@@ -237,10 +240,10 @@ def _rows(facts: Facts, there: Mapping[str, Capacity], lanes: Mapping[str, int])
     return tuple(row for name, whole in sorted(there.items()) for row in pool.rows(name, whole, lanes[name], tags.get(name, NO_TAGS)))
 
 
-def plan(given: Situation) -> Plan:
-    """Return what the policy decides in a situation."""
+def plan(given: Situation, wordless: frozenset[str] = NO_CODES) -> Plan:
+    """Return what the policy decides in a situation; reasons of the codes in `wordless` are given without words."""
     with interpreted():
-        return decide(given.requests, given.sites, given.policy, given.now_s, given.queues)
+        return decide(given.requests, given.sites, given.policy, given.now_s, given.queues, wordless=wordless)
 
 
 def _request(job: Job, facts: Facts, policy: Policy, lane: int) -> Request:

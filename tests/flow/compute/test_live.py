@@ -74,6 +74,17 @@ def test_following_the_ledger_comes_to_what_a_fresh_reading_finds(site: Platform
             assert live.sums.stopping == fresh.sums.stopping
 
 
+def test_more_entries_than_are_asked_for_at_once_are_all_followed(site: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.compute.live.ENTRIES_AT_ONCE", 4)
+    live = Live()
+    enter(site, "first", 3)
+    look(site, live)
+    for job in enter(site, "more", 8):  # eight entries and the graph's own: twice as many as are asked for, and one
+        site.db.write(lambda connection, job=job: jobs.ask_cancel(connection, job, actor=SYSTEM, at=site.clock.now()))  # type: ignore[misc]
+    enter(site, "last", 3)
+    assert look(site, live) == look(site, Live())
+
+
 def test_many_moves_are_one_record_and_leave_out_what_another_writer_moved(site: Platform) -> None:
     ids = enter(site, "g", 6, chance=random.Random(1))
     with site.db.read() as connection:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.compute.deciding import Decision, Verdict, decisions
+from headwater.compute.deciding import ROUTINE, Decision, Verdict, decisions
 from headwater.compute.jobs import Job, Spec, State
 from headwater.compute.policy_file import load_for_live
 from headwater.compute.quotas import Quota
@@ -188,3 +188,11 @@ def test_jobs_wait_whose_organisation_or_one_above_has_spent_its_budget_and_step
         "inside": Verdict.START,
     }
     assert (made["below"].code, made["below"].reason) == ("budget_spent", "waits: city/a has spent its budget")
+
+
+def test_what_waits_in_a_deep_queue_is_decided_alike_and_not_written_down():
+    queued = [job(name, Resources(cpus=3), at=place) for place, name in enumerate("abc")]
+    told, untold = decisions(facts(queued)), decisions(replace(facts(queued), wordless=ROUTINE))
+    assert [(one.job, one.verdict) for one in untold] == [(one.job, one.verdict) for one in told]
+    assert [bool(one.reason) for one in untold] == [True, False, False]
+    assert {one.code for one in (*told[1:], *untold[1:])} <= ROUTINE

@@ -17,7 +17,7 @@ from headwater.compute.scheduler.shapes import NodeShare, QueueShape, Request, S
 from headwater.compute.scheduler.snapshot import lay_out, snapshot
 from headwater.compute.scheduler.state import COMING, RESIZE, START, STOP, WAITING, Decisions, Rules, State
 from headwater.compute.scheduler.tables import decisions_table, most_decisions
-from headwater.compute.scheduler.why import Considered, Explainer, Reason, considered
+from headwater.compute.scheduler.why import NO_CODES, Considered, Explainer, Reason, considered
 from headwater.core.errors import NotFound
 
 
@@ -48,16 +48,23 @@ class Plan:
 
 
 def decide(
-    requests: Sequence[Request], sites: Sequence[SiteShape], policy: Policy, now_s: float, queues: Sequence[QueueShape] = ()
+    requests: Sequence[Request],
+    sites: Sequence[SiteShape],
+    policy: Policy,
+    now_s: float,
+    queues: Sequence[QueueShape] = (),
+    *,
+    wordless: frozenset[str] = NO_CODES,
 ) -> Plan:
     """Return what to do at `now_s`. Requests keep their order where the policy sees no difference.
 
+    Reasons of the codes in `wordless` are given without words, for those that nobody reads.
     Raises BadInput for a site or queue that is not listed, and for more units running on a site than it has.
     """
     state, _, out = decided(requests, sites, policy, now_s, queues)
     state = at_hand(state)
     names, site_names, queue_names = [r.name for r in requests], [s.name for s in sites], ["all", *(q.name for q in queues)]
-    table, rows = Explainer(state, names, sites, queue_names), out.rows[: int(out.length[0])]
+    table, rows = Explainer(state, names, sites, queue_names, wordless), out.rows[: int(out.length[0])]
     told = zip(rows.job.tolist(), rows.site.tolist(), rows.action.tolist(), strict=True)
     actions = tuple(action_of(state, job, site_names[site], action, table.explain(job)) for job, site, action in told)
     waiting, never = (tuple(table.explain(int(row)) for row in np.flatnonzero(state.jobs.state == what)) for what in (WAITING, COMING))

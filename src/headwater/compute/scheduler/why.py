@@ -54,6 +54,7 @@ CODES = {
     MADE_SMALLER: "made_smaller",
     MADE_LARGER: "made_larger",
 }
+NO_CODES: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +209,11 @@ WORDS: dict[str, Words] = {
 class Explainer:
     """Tells why jobs run or wait, after a decision. Jobs that may use the same sites share what is found of those."""
 
-    def __init__(self, state: State, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str]) -> None:
-        """`jobs`, `sites` and `queues` are the names behind the rows of the state's tables."""
+    def __init__(
+        self, state: State, jobs: Sequence[str], sites: Sequence[SiteShape], queues: Sequence[str], wordless: frozenset[str] = NO_CODES
+    ) -> None:
+        """`jobs`, `sites` and `queues` are the names behind the rows of the state's tables; codes in `wordless` need no words."""
+        self._wordless = wordless
         self.state, self.jobs, self.sites, self.queues = at_hand(state), jobs, sites, queues
         self.rows: Any = self.state.jobs
         self._rooms: dict[tuple[int, int, int], Room] = {}
@@ -220,7 +224,7 @@ class Explainer:
         if code == "behind" and self.rows.state[row] == RUNNING:
             why = f"It runs on {self.sites[int(self.rows.site[row])].name} and nothing changed that."
             return Reason(job=self.jobs[row], code="running", why=why)
-        why, unblocks = WORDS[code](Facts(self, row))
+        why, unblocks = ("", "") if code in self._wordless else WORDS[code](Facts(self, row))
         return Reason(job=self.jobs[row], code=code, why=why, unblocks=unblocks)
 
     def room(self, row: int) -> Room:

@@ -44,6 +44,14 @@ def test_reasons_name_the_figures_and_what_would_unblock():
     assert reason.unblocks == "10 more free units on one site."
 
 
+def test_a_reason_that_nobody_reads_has_no_words_and_changes_no_decision():
+    requests = [running("r", 10), waiting("head", 16), waiting("long", 4, 1, 500.0), waiting("short", 4, 2, 50.0)]
+    spoken, plan = decide(requests, ONE, EASY, 10.0), decide(requests, ONE, EASY, 10.0, wordless=frozenset({"no_room"}))
+    assert plan.actions == spoken.actions
+    assert codes(plan) == codes(spoken)
+    assert {reason.job: bool(reason.why) for reason in plan.waiting} == {"head": False, "long": True}
+
+
 def test_a_quota_is_named_with_what_it_holds():
     queues = (QueueShape(name="vision", quota=12, may_borrow=False),)
     plan = decide([running("r", 10, queue="vision"), waiting("more", 4, queue="vision")], ONE, EASY, 10.0, queues)
