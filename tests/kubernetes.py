@@ -181,6 +181,7 @@ class ApiServer:
         self.away = False
         self.stopping = False
         self.requests: list[str] = []
+        self.policies: set[str | None] = set()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -284,6 +285,7 @@ class ApiServer:
         if log:
             return "\n".join(self.logs(name).splitlines()[-int(asked.get("tailLines", "1000")) :])
         if request.command == "DELETE":
+            self.policies.add(asked.get("propagationPolicy"))
             self._deleted(collection, one)
         return one
 
@@ -302,7 +304,8 @@ class ApiServer:
         request.end_headers()
         request.wfile.flush()
         try:
-            self._stream(request, (collection, space, asked.get("labelSelector", "")), since, float(asked["timeoutSeconds"]))
+            what = collection, space, asked.get("labelSelector", ""), asked.get("allowWatchBookmarks") == "true"
+            self._stream(request, what, since, float(asked["timeoutSeconds"]))
             if self.away:
                 request.close_connection = True
                 return
@@ -310,8 +313,8 @@ class ApiServer:
         except OSError:
             request.close_connection = True
 
-    def _stream(self, request: BaseHTTPRequestHandler, what: tuple[str, str, str], since: int, most_s: float) -> None:
-        collection, space, label = what
+    def _stream(self, request: BaseHTTPRequestHandler, what: tuple[str, str, str, bool], since: int, most_s: float) -> None:
+        collection, space, label, bookmarks = what
         began_s = time.monotonic()
         while not (self.away or self.stopping) and time.monotonic() < (end_s := began_s + min(most_s, self.watch_s)):
             with self.objects.changed:
@@ -325,7 +328,8 @@ class ApiServer:
                 since = version
                 if where == collection and carries(one, label) and within(one, space):
                     send(request, {"type": kind, "object": one})
-        send(request, {"type": "BOOKMARK", "object": {"kind": "Bookmark", "metadata": {"resourceVersion": str(since)}}})
+        if bookmarks:
+            send(request, {"type": "BOOKMARK", "object": {"kind": "Bookmark", "metadata": {"resourceVersion": str(since)}}})
 
 
 def expired(since: int) -> Refusal:

@@ -20,7 +20,7 @@ import pytest
 
 from headwater.compute.engines import kubernetes_config
 from headwater.compute.engines.kubernetes import KubernetesEngine
-from headwater.compute.engines.kubernetes_client import KUEUE, KubernetesClient, Object
+from headwater.compute.engines.kubernetes_client import KUEUE, Kind, KubernetesClient, Object
 from headwater.compute.engines.kubernetes_job import Place
 from headwater.core.errors import HeadwaterError
 from headwater.core.store import Store
@@ -66,7 +66,7 @@ class Stand:
         """Give the namespace's Jobs."""
         client = self.client()
         try:
-            return list(client.listed(client.jobs_path())[0])
+            return list(client.listed(Kind.JOB)[0])
         finally:
             client.close()
 
@@ -74,7 +74,7 @@ class Stand:
         """Give the namespace's pods."""
         client = self.client()
         try:
-            return list(client.listed(client.pods_path())[0])
+            return list(client.listed(Kind.POD)[0])
         finally:
             client.close()
 
@@ -132,7 +132,7 @@ class Administrator:
 
     def _queue(self, name: str, made: list[str]) -> str:
         """Make a LocalQueue of Kueue's, with a ClusterQueue of its own, and give its name; none where the cluster has no Kueue."""
-        found = self._http.get(KUEUE)
+        found = self._http.get(f"/apis/{KUEUE}")
         if found.status_code == httpx.codes.NOT_FOUND:
             return ""
         version = found.json()["preferredVersion"]["groupVersion"]

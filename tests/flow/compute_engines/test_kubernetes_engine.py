@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from kubernetes_jobs import begun, ended, printed, shell, until
@@ -84,7 +85,8 @@ def test_what_kubernetes_refuses_is_refused_in_its_own_words_and_leaves_nothing(
     with pytest.raises(BadInput, match="spec.template.spec.restartPolicy"):
         client.create_job({"metadata": {"name": "one"}, "spec": {"template": {"spec": {}}}})
     assert client.job("one") is None
-    client.namespace = f"{kubernetes.namespace}-elsewhere"
+    client.close()
+    client = replace(kubernetes, namespace=f"{kubernetes.namespace}-elsewhere").client()
     with pytest.raises(NotFound, match="Kubernetes answered 404"):
         client.create_job({"metadata": {"name": "one"}, "spec": {"template": {"spec": {}}}})
     client.close()

@@ -25,7 +25,7 @@ from tests.slurm import free_ports
 
 from headwater.compute.engines import kubernetes_config
 from headwater.compute.engines.kubernetes import KubernetesEngine
-from headwater.compute.engines.kubernetes_client import KubernetesClient
+from headwater.compute.engines.kubernetes_client import Kind, KubernetesClient
 from headwater.compute.engines.kubernetes_job import Place
 from headwater.compute.work import Phase, Reason
 from headwater.core.errors import BadInput, Unavailable
@@ -113,6 +113,7 @@ def test_a_job_that_kueue_evicts_is_lost_for_that_and_is_not_started_a_second_ti
     assert "Preempted to accommodate a workload with precedence" in seen.message
     cluster.held.clear()
     assert no_jobs_left(cluster)
+    assert cluster.api.policies == {"Foreground"}
     assert queued.poll(["low"])["low"] == seen
     assert (queued.folder("low").parent / "ran.txt").read_text() == "ran\n"
 
@@ -251,11 +252,11 @@ def test_a_kubeconfig_with_an_authority_and_a_client_certificate_is_let_in(tmp_p
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(told))
     with client_of(path) as client:
-        assert client.listed(client.jobs_path())[0] == []
+        assert client.listed(Kind.JOB)[0] == []
     del told["users"][0]["user"]["client-key"]  # type: ignore[index]
     path.write_text(yaml.safe_dump(told))
     with client_of(path) as client, pytest.raises(Unavailable, match="Kubernetes does not answer"):
-        client.listed(client.jobs_path())
+        client.listed(Kind.JOB)
     server.stop()
 
 

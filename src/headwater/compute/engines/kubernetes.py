@@ -23,7 +23,7 @@ import structlog
 
 from headwater.compute import checkpoints
 from headwater.compute.engines import attempt, image, kubernetes_job, naming
-from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
+from headwater.compute.engines.kubernetes_client import Kind, KubernetesClient, Object
 from headwater.compute.engines.kubernetes_job import ATTEMPT_ANNOTATION, PLATFORM_LABEL, Place, job_state
 from headwater.compute.engines.kubernetes_nodes import Cluster, cluster_of, offer_of, within_quota
 from headwater.compute.engines.kubernetes_watch import Watched
@@ -76,9 +76,9 @@ class KubernetesEngine:
         self._silence = Silence()
         self._cluster, self._capacity = self._counted()
         self._counted_s = time.monotonic()
-        self._jobs = Watched(client, client.jobs_path(), self._label, changed=self._rung.set)
+        self._jobs = Watched(client, Kind.JOB, self._label, changed=self._rung.set)
         try:
-            self._pods = Watched(client, client.pods_path(), self._label, changed=self._rung.set)
+            self._pods = Watched(client, Kind.POD, self._label, changed=self._rung.set)
         except HeadwaterError:
             self._jobs.close()
             raise
@@ -307,7 +307,7 @@ class KubernetesEngine:
         """Delete every Job of this platform that is not known, and return the keys of those that had not ended."""
         ended = []
         try:
-            for job in self._client.listed(self._client.jobs_path(), self._label)[0]:
+            for job in self._client.listed(Kind.JOB, self._label)[0]:
                 key = str((job["metadata"].get("annotations") or {}).get(ATTEMPT_ANNOTATION, ""))
                 if key in known:
                     continue

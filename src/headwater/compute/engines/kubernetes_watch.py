@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx
 import structlog
 
-from headwater.compute.engines.kubernetes_client import KubernetesClient, Object
+from headwater.compute.engines.kubernetes_client import Kind, KubernetesClient, Object
 from headwater.core.errors import Conflict, HeadwaterError
 
 RETRY_S = 1.0
@@ -20,11 +20,11 @@ log = structlog.get_logger("headwater.compute")
 
 
 class Watched:
-    """The objects at a path with a label, by name. While the server does not answer they stay as last seen."""
+    """The objects of a kind with a label, by name. While the server does not answer they stay as last seen."""
 
-    def __init__(self, client: KubernetesClient, path: str, label: str, *, changed: Callable[[], None]) -> None:
+    def __init__(self, client: KubernetesClient, kind: Kind, label: str, *, changed: Callable[[], None]) -> None:
         """List once and begin to watch; `changed` is called after each change. Raises Unavailable where the server does not answer."""
-        self._client, self._path, self._label, self._changed = client, path, label, changed
+        self._client, self._kind, self._label, self._changed = client, kind, label, changed
         self._guard = threading.Lock()
         self._objects: dict[str, Object] = {}
         self._closing = threading.Event()
@@ -53,7 +53,7 @@ class Watched:
         self._thread.join(JOIN_S)
 
     def _relist(self) -> str:
-        found, since = self._client.listed(self._path, self._label)
+        found, since = self._client.listed(self._kind, self._label)
         with self._guard:
             self._objects = {str(one["metadata"]["name"]): one for one in found}
         self._changed()
@@ -71,15 +71,13 @@ class Watched:
                     log.warning("kubernetes.unavailable", error=str(error))
                 since = ""
                 self._closing.wait(RETRY_S)
-            except ValueError as error:  # a line that is no JSON: the connection broke in its midst
-                log.warning("kubernetes.watch_broken", error=str(error))
 
     def _watched(self, since: str) -> str:
-        """Take in changes until the server ends the watch, and return the version of the last."""
-        for kind, one in self._client.watch(self._path, self._label, since, self._opened):
+        """Take in changes until the watch is broken off, and return the version of the last."""
+        for change, one in self._client.watch(self._kind, self._label, since, self._opened):
             since = str(one["metadata"]["resourceVersion"])
-            if kind != "BOOKMARK":
-                self._take(kind, one)
+            if change != "BOOKMARK":
+                self._take(change, one)
         return since
 
     def _opened(self, answer: httpx.Response) -> None:
@@ -87,10 +85,10 @@ class Watched:
         if self._closing.is_set():
             answer.close()
 
-    def _take(self, kind: str, one: Object) -> None:
+    def _take(self, change: str, one: Object) -> None:
         name = str(one["metadata"]["name"])
         with self._guard:
-            if kind == "DELETED":
+            if change == "DELETED":
                 self._objects.pop(name, None)
             else:
                 self._objects[name] = one
