@@ -184,20 +184,18 @@ class KubernetesClient:
     @contextmanager
     def _reached(self) -> Iterator[None]:
         """Raise what the server or its absence means in our own errors."""
-        from lightkube import ApiError
+        from lightkube.core.exceptions import ApiError, NotReadyError
 
         try:
             yield
         except ApiError as error:
             raise refusal(error.status.code or 0, str(error.status.message), self._server) from error
         except httpx.HTTPStatusError as error:
-            answer = error.response
-            answer.read()  # of a watch that was refused nobody else does
-            raise refusal(answer.status_code, _message(answer), self._server) from error
+            raise refusal(error.response.status_code, _message(error.response), self._server) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             what = f"Kubernetes does not answer: {str(error).rstrip('.') or type(error).__name__}."
             raise Unavailable(what, "Check kubernetes_kubeconfig and that the API server runs.", where=self._server) from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, NotReadyError) as error:
             what = f"Kubernetes answered with something else than its JSON ({type(error).__name__}: {str(error)[:100]})."
             raise Unavailable(what, "Check that the address is that of an API server.", where=self._server) from error
 
@@ -213,8 +211,12 @@ def _selector(label: str) -> dict[str, Any] | None:
 
 
 def _message(answer: httpx.Response) -> str:
+    """Return what a refusal says. That of a watch was not read yet."""
     try:
+        answer.read()
         return str(answer.json()["message"])
+    except (httpx.HTTPError, httpx.StreamError):
+        return f"status {answer.status_code}"
     except (ValueError, KeyError, TypeError):
         return answer.text[:300] or f"status {answer.status_code}"
 

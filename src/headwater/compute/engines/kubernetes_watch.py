@@ -71,6 +71,10 @@ class Watched:
                     log.warning("kubernetes.unavailable", error=str(error))
                 since = ""
                 self._closing.wait(RETRY_S)
+            except Exception:  # without its watch an engine would take what it saw last for the truth
+                log.exception("kubernetes.watch_failed")
+                since = ""
+                self._closing.wait(RETRY_S)
 
     def _watched(self, since: str) -> str:
         """Take in changes until the watch is broken off, and return the version of the last."""
