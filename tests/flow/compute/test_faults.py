@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import random
@@ -132,9 +131,14 @@ def submit(site: Platform, diary: Path, graph: str) -> set[str]:
     specs = {engine: Spec(argv=("sh", "-c", script), params={}, inputs={}, resources=asked) for engine, asked in ASKS.items()}
     turns = zip(range(A_GRAPH), itertools.cycle(TURNS))
     new = [NewJob(id=f"{graph}.j{place}", name=f"j{place}", spec=specs[engine], engine=engine) for place, engine in turns]
+    last_s = time.monotonic() + 60
     while True:
-        with contextlib.suppress(Unavailable):  # the database was just killed
+        try:
             site.db.write(lambda c: jobs.submit(c, graph, new, organisation="city", actor=SYSTEM, at=site.clock.now()))
+        except Unavailable:  # the database was just killed
+            assert time.monotonic() < last_s
+            time.sleep(0.1)
+        else:
             return {one.id for one in new}
 
 
