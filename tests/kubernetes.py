@@ -304,8 +304,7 @@ class ApiServer:
         request.end_headers()
         request.wfile.flush()
         try:
-            what = collection, space, asked.get("labelSelector", ""), asked.get("allowWatchBookmarks") == "true"
-            self._stream(request, what, since, float(asked["timeoutSeconds"]))
+            self._stream(request, (collection, space, asked.get("labelSelector", "")), since, float(asked["timeoutSeconds"]))
             if self.away:
                 request.close_connection = True
                 return
@@ -313,8 +312,8 @@ class ApiServer:
         except OSError:
             request.close_connection = True
 
-    def _stream(self, request: BaseHTTPRequestHandler, what: tuple[str, str, str, bool], since: int, most_s: float) -> None:
-        collection, space, label, bookmarks = what
+    def _stream(self, request: BaseHTTPRequestHandler, what: tuple[str, str, str], since: int, most_s: float) -> None:
+        collection, space, label = what
         began_s = time.monotonic()
         while not (self.away or self.stopping) and time.monotonic() < (end_s := began_s + min(most_s, self.watch_s)):
             with self.objects.changed:
@@ -328,8 +327,6 @@ class ApiServer:
                 since = version
                 if where == collection and carries(one, label) and within(one, space):
                     send(request, {"type": kind, "object": one})
-        if bookmarks:
-            send(request, {"type": "BOOKMARK", "object": {"kind": "Bookmark", "metadata": {"resourceVersion": str(since)}}})
 
 
 def expired(since: int) -> Refusal:

@@ -60,29 +60,21 @@ class Watched:
         return since
 
     def _follow(self, since: str) -> None:
-        """Watch to the end of this object: go on where a watch ended, and list anew where the server has dropped what came between."""
+        """Take in changes until the end of this object, and list anew where the server has dropped what came between or was away."""
         while not self._closing.is_set():
             try:
-                since = self._watched(since or self._relist())
+                for change, one in self._client.watch(self._kind, self._label, since or self._relist(), self._opened):
+                    self._take(change, one)
             except Conflict:  # 410
-                since = ""
+                pass
             except HeadwaterError as error:
                 if not self._closing.is_set():
                     log.warning("kubernetes.unavailable", error=str(error))
-                since = ""
                 self._closing.wait(RETRY_S)
             except Exception:  # without its watch an engine would take what it saw last for the truth
                 log.exception("kubernetes.watch_failed")
-                since = ""
                 self._closing.wait(RETRY_S)
-
-    def _watched(self, since: str) -> str:
-        """Take in changes until the watch is broken off, and return the version of the last."""
-        for change, one in self._client.watch(self._kind, self._label, since, self._opened):
-            since = str(one["metadata"]["resourceVersion"])
-            if change != "BOOKMARK":
-                self._take(change, one)
-        return since
+            since = ""
 
     def _opened(self, answer: httpx.Response) -> None:
         self._answer = answer
